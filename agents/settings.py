@@ -1,0 +1,100 @@
+"""What a worker is told at its start: plain values, read from the node's YAML by the app layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Direction = Literal["seal", "open"]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One Kafka cluster: where it is and how to speak to it.
+
+    ``security`` holds librdkafka's names (``security.protocol``, ``sasl.username`` ...): it may hold secrets and is never shown.
+    """
+
+    bootstrap: str
+    embedded: bool = False
+    security: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class SealRoute:
+    """A mapping of the sealing side: one local topic into one cloud topic, under one channel."""
+
+    channel: str
+    source_topic: str
+    cloud_topic: str
+    compress: bool = True
+    padding: bool = False
+
+
+@dataclass(frozen=True)
+class OpenRoute:
+    """A mapping of the opening side: one cloud topic to one local topic, under one channel."""
+
+    channel: str
+    cloud_topic: str
+    sink_topic: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that one worker needs to know, but its secrets."""
+
+    project: str
+    site: str
+    identity: str
+    direction: Direction
+    state: Path
+    local: Cluster
+    cloud: Cluster
+    seal: tuple[SealRoute, ...] = ()
+    open: tuple[OpenRoute, ...] = ()
+    lanes: int = 16
+    linger_ms: int = 10
+    chunk_bytes: int = 900_000
+    in_flight_bytes: int = 64 * 1024 * 1024
+    web_port: int = 0
+    web_host: str = "127.0.0.1"
+
+    @property
+    def app_id(self) -> str:
+        """The Faust app's id, which is also its group on the local cluster."""
+        return f"_sealwire.{self.project}.{self.site}.{self.direction}"
+
+    @property
+    def lane_topic(self) -> str:
+        """The empty local topic whose partitions are the lanes of this direction."""
+        return f"{self.app_id}.lanes"
+
+    @property
+    def cursor_topic(self) -> str:
+        """The compacted local topic of delivery records; its partition is the lane."""
+        return f"_sealwire.{self.project}.{self.site}.cursors"
+
+    @property
+    def positions_group(self) -> str:
+        """The group under which the sealing side's positions are committed, for operators to see as lag."""
+        return f"sealwire.{self.project}.{self.site}.seal"
+
+    @property
+    def control_topic(self) -> str:
+        """Root, charter, credentials and key packages, in the cloud."""
+        return f"{self.project}.control"
+
+    @property
+    def sessions_topic(self) -> str:
+        """Session statements, grants and progress, in the cloud."""
+        return f"{self.project}.sessions"
+
+    @property
+    def requests_topic(self) -> str:
+        """Requests and answers, in the cloud."""
+        return f"{self.project}.requests"
