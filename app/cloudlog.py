@@ -1,0 +1,288 @@
+"""Reading and writing statements in the cloud's topics, for the command line: blocking, groupless, at its own pace.
+
+Workers do not use this; they follow the same topics with the agents' own reader and writer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from sealwire.app.faults import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sealwire.agents.settings import Cluster
+
+POLL_S: Final = 0.5
+ATTEMPT_S: Final = 5.0
+LARGEST: Final = 8 << 20  # bytes of one record: what our cloud topics are made with
+
+_LOGIN: Final = (
+    KafkaError._AUTHENTICATION,  # noqa: SLF001 - librdkafka's own names of its local errors
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+)
+_FORBIDDEN: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+_NO_TOPIC: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)  # noqa: SLF001
+_END: Final = KafkaError._PARTITION_EOF  # noqa: SLF001
+
+
+class CloudRecord(NamedTuple):
+    """One record of a cloud topic as it stands there; nothing of it is believed."""
+
+    offset: int
+    timestamp: int  # ms since 1970, as its producer or the cloud says
+    record_key: bytes | None
+    value: bytes  # empty for a tombstone too
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+class CloudLog:
+    """The cloud's topics through one producer and short-lived consumers. ``notice`` takes words for a person."""
+
+    def __init__(self, cluster: Cluster, notice: Callable[[str], None]) -> None:
+        """Connect lazily: nothing is sent before the first call."""
+        self.bootstrap = cluster.bootstrap
+        self._notice = notice
+        self._failed: KafkaError | None = None
+        self._away = False
+        self._met: set[str] = set()
+        self._config: dict[str, Any] = {
+            **cluster.security,
+            "bootstrap.servers": cluster.bootstrap,
+            "client.id": "sealwire",
+            "logger": _quiet_logger(),
+            "error_cb": self._on_error,
+            "reconnect.backoff.ms": 250,
+            "reconnect.backoff.max.ms": 5000,
+        }
+        self._producer: Producer | None = None
+
+    def __enter__(self) -> CloudLog:
+        """Use for a block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections; nothing is waited for, since `publish` has waited already."""
+        if self._producer:
+            self._producer.purge(blocking=False)
+            self._producer.flush(0)
+            self._producer = None
+
+    def wait(self, topic: str, *, seconds: float | None = None) -> None:
+        """Wait until the cluster answers and has this topic; says once that it is away, and once that it is back.
+
+        Raises `Failure` when the topic is missing, the login is refused, or the seconds are over (None: for ever).
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        producer = self._producer or self._make_producer()
+        self._failed = None
+        while True:
+            try:
+                found = producer.list_topics(topic, timeout=ATTEMPT_S).topics[topic]
+            except KafkaException as error:
+                producer.poll(0)  # for what `error_cb` knows better
+                self._refused(self._failed or error.args[0], topic)
+            else:
+                if found.error is None and found.partitions:
+                    break
+                self._refused(found.error, topic)
+            if deadline is not None and time.monotonic() >= deadline:
+                raise self._nobody()
+            self._say_away()
+            time.sleep(POLL_S)
+        self._met.add(topic)
+        self._say_back()
+
+    def publish(self, topic: str, record_key: bytes, value: bytes, *, seconds: float | None = None) -> int:
+        """Write one record, and return its offset once every in-sync replica has it (acks=all).
+
+        Tried again for as long as it takes, or for so many seconds; then, or when it is refused for good, `Failure`.
+        A record may stand twice after a lost acknowledgement: statements bear that.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        if topic not in self._met:
+            self.wait(topic, seconds=seconds)
+        producer = self._producer or self._make_producer()
+        self._failed = None
+        while True:
+            outcome: list[tuple[KafkaError | None, Message]] = []
+            producer.produce(topic, value, record_key, on_delivery=lambda *result: outcome.append(result))  # noqa: B023
+            while not outcome:
+                producer.poll(POLL_S)
+                if self._failed and self._failed.code() in _LOGIN:
+                    self._refused(self._failed, topic)
+            error, message = outcome[0]
+            if error is None:
+                self._say_back()
+                return int(message.offset() or 0)
+            self._refused(error, topic)
+            if not error.retriable() and error.code() not in (KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT):  # noqa: SLF001
+                raise Failure(f"{self.bootstrap} refused a record for topic {topic}: {error.str()}.")
+            if deadline is not None and time.monotonic() >= deadline:
+                raise self._nobody()
+            self._say_away()
+
+    def read_whole(self, topic: str, partition: int = 0) -> list[CloudRecord]:
+        """Read a partition from its start to the end that a fetch says it has now."""
+        records: list[CloudRecord] = []
+        for record in self.follow(topic, partition=partition, to_end=True):
+            if record:
+                records.append(record)
+        return records
+
+    def follow(
+        self, topic: str, offset: int | None = None, *, partition: int = 0, to_end: bool = False
+    ) -> Iterator[CloudRecord | None]:
+        """Give the records from an offset on (None: the first), and None whenever there is nothing for half a second.
+
+        Ends only with ``to_end``, at the high watermark of a fetch: the one end that every broker tells truly.
+        Raises `Failure` when the topic is missing or reading it is forbidden.
+        """
+        if topic not in self._met:
+            self.wait(topic)
+        with self._consumer(TopicPartition(topic, partition, OFFSET_BEGINNING if offset is None else offset)) as read:
+            while True:
+                message = read.poll(POLL_S)
+                error = message.error() if message is not None else self._failed
+                if message is not None and error is None:
+                    self._say_back()
+                    yield _record(message)
+                    continue
+                if error is not None and error.code() == _END:
+                    self._say_back()
+                    if to_end:
+                        return
+                elif error is not None:
+                    self._refused(error, topic)
+                    self._say_away()
+                yield None
+
+    def read_one(self, topic: str, partition: int, offset: int, *, seconds: float = 20) -> CloudRecord:
+        """Read the record at an offset; raises `Failure` where there is none, or nobody answers in time."""
+        self.wait(topic, seconds=seconds)
+        deadline = time.monotonic() + seconds
+        place = TopicPartition(topic, partition, offset)
+        with self._consumer(place) as read:
+            while time.monotonic() < deadline:
+                message = read.poll(POLL_S)
+                error = message.error() if message is not None else None
+                if message is not None and error is None:
+                    if message.offset() == offset:
+                        return _record(message)
+                    break
+                first, end = read.get_watermark_offsets(place, cached=True)
+                if (error is not None and error.code() == _END) or first > offset or 0 <= end <= offset:
+                    break
+                self._refused(error, topic)
+            else:
+                raise self._nobody()
+        raise Failure(
+            f"Topic {topic} has no record at offset {offset} of partition {partition}.",
+            "It is before the first that the cloud keeps, after the last, or one of Kafka's own markers.",
+        )
+
+    @contextmanager
+    def _consumer(self, place: TopicPartition) -> Iterator[Consumer]:
+        config = {
+            "group.id": "sealwire",  # librdkafka asks for one; nothing is subscribed or committed under it
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "allow.auto.create.topics": False,
+            "isolation.level": "read_uncommitted",
+            "fetch.wait.max.ms": 250,
+        }
+        consumer = Consumer({**self._config, **config})
+        try:
+            consumer.assign([place])
+            yield consumer
+        finally:
+            consumer.close()
+
+    def _make_producer(self) -> Producer:
+        config = {
+            "acks": "all",
+            "enable.idempotence": False,  # the embedded broker has no producer ids, and a copy harms nothing
+            "max.in.flight.requests.per.connection": 1,
+            "linger.ms": 0,
+            "message.max.bytes": LARGEST,
+            "message.timeout.ms": int(ATTEMPT_S * 1000),
+            "allow.auto.create.topics": False,
+        }
+        self._producer = Producer({**self._config, **config})
+        return self._producer
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._failed = error
+
+    def _refused(self, error: KafkaError | None, topic: str) -> None:
+        """Raise what no waiting cures; remember the rest."""
+        if error is None:
+            return
+        self._failed = error
+        if error.code() in _LOGIN:
+            raise Failure(
+                f"{self.bootstrap} refused the login: {error.str()}.",
+                "Is it the right client file (--kafka-config), and its key still valid?",
+            )
+        if error.code() in _NO_TOPIC:
+            own = topic.endswith((".control", ".sessions", ".requests"))
+            raise Failure(
+                f"There is no topic {topic} at {self.bootstrap}.",
+                f"Is it the project's cloud? This makes it: sealwire project cloud --bootstrap {self.bootstrap}"
+                if own
+                else "Topics of mappings are made by: sealwire topics apply NODE.yaml",
+            )
+        if error.code() in _FORBIDDEN:
+            raise Failure(
+                f"{self.bootstrap} does not let this login use topic {topic}.",
+                "Its key needs READ and WRITE on the project's topics; name its client file with --kafka-config.",
+            )
+
+    def _nobody(self) -> Failure:
+        why = f": {self._failed.str()}" if self._failed else ""
+        return Failure(
+            f"No answer from {self.bootstrap}{why}.",
+            "Is the address right, the cluster up, and its certificate or login (--kafka-config) what it asks for?",
+        )
+
+    def _say_away(self) -> None:
+        if not self._away:
+            self._away = True
+            self._notice(f"{self.bootstrap} does not answer; waiting for it")
+
+    def _say_back(self) -> None:
+        self._failed = None
+        if self._away:
+            self._away = False
+            self._notice(f"{self.bootstrap} answers")
+
+
+def _record(message: Message) -> CloudRecord:
+    headers = tuple((name, _bytes(value)) for name, value in message.headers() or ())
+    record_key = message.key()
+    return CloudRecord(
+        message.offset() or 0, message.timestamp()[1], _bytes(record_key), _bytes(message.value()) or b"", headers
+    )
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _quiet_logger() -> logging.Logger:
+    """Give librdkafka a logger that says nothing: what a person needs to know is said here, once."""
+    logger = logging.getLogger("sealwire.librdkafka")
+    logger.disabled = True
+    return logger

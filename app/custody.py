@@ -1,0 +1,216 @@
+"""Under what a vault is sealed: a key file or a passphrase; where it comes from, and what a bad one is told.
+
+Neither ever comes from the command line or the environment: both can be read by others of the same machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import getpass
+import os
+import stat
+import sys
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+from nacl import pwhash
+
+from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.keys import primitives
+
+KEY_SIZE: Final = 32
+SALT_SIZE: Final = pwhash.argon2id.SALTBYTES  # 16
+MOST_PASSPHRASE: Final = 1024  # bytes
+
+
+class Kind(IntEnum):
+    """What a vault is under, as its byte in the vault's header."""
+
+    KEY_FILE = 1
+    PASSPHRASE = 2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one guess of a passphrase costs: Argon2id (RFC 9106) passes and memory in bytes."""
+
+    passes: int
+    memory: int
+
+
+# RFC 9106's second choice, 64 MiB and 3 passes: it is spent at each start of a worker, inside the worker's memory.
+COST: Final = Cost(passes=3, memory=64 << 20)
+# A header is read before it is believed: it cannot make us spend more than this.
+MOST_COST: Final = Cost(16, 1 << 30)
+
+
+@dataclass(frozen=True)
+class Custody:
+    """Where the outermost secret of a vault comes from. At most one field is set; none: ask on the terminal.
+
+    ``passphrase_fd`` is an inherited pipe that is read to its end, once.
+    """
+
+    key_file: Path | None = None
+    passphrase_file: Path | None = None
+    passphrase_fd: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What a vault made under this custody says of itself."""
+        return Kind.KEY_FILE if self.key_file else Kind.PASSPHRASE
+
+    def __str__(self) -> str:
+        """Name the custody, never its secret."""
+        if self.key_file:
+            return f"key file {self.key_file}"
+        if self.passphrase_file:
+            return f"passphrase in {self.passphrase_file}"
+        return "passphrase"
+
+    def sealing_secret(self, salt: bytes, cost: Cost, *, asking_for: str, twice: bool = False) -> bytes:
+        """Give the 32 bytes that open a vault with this salt; raises `Failure` where there is no secret to be had.
+
+        ``asking_for`` is what a prompt names; ``twice`` asks again, as for a new passphrase.
+        """
+        if self.key_file:
+            return primitives.hkdf(read_key_file(self.key_file), salt, "sealwire vault v1 key file")
+        passphrase = self._passphrase(asking_for, twice=twice)
+        return pwhash.argon2id.kdf(KEY_SIZE, passphrase, salt, opslimit=cost.passes, memlimit=cost.memory)
+
+    def _passphrase(self, asking_for: str, *, twice: bool) -> bytes:
+        if self.passphrase_file:
+            text = _read_private(self.passphrase_file, "passphrase file", MOST_PASSPHRASE + 2)
+        elif self.passphrase_fd is not None:
+            text = _read_pipe(self.passphrase_fd)
+        else:
+            text = _ask(asking_for, twice=twice)
+        text = text.removesuffix(b"\n").removesuffix(b"\r")
+        if not text:
+            raise Failure("The passphrase is empty.", "Give one of several words.", code=CONFIGURATION)
+        if len(text) > MOST_PASSPHRASE:
+            raise Failure(f"The passphrase is longer than {MOST_PASSPHRASE} bytes.", code=CONFIGURATION)
+        return text
+
+
+def default_state() -> Path:
+    """Where identities live when nothing else is said: `$SEALWIRE_STATE`, else `~/.sealwire`."""
+    return Path(os.environ.get("SEALWIRE_STATE") or "~/.sealwire").expanduser()
+
+
+def default_key_file(state: Path) -> Path:
+    """Where the key file of a state directory is made when nothing else is said. Better moved off that disk."""
+    return state / "vault.key"
+
+
+def make_key_file(path: Path) -> bool:
+    """Make a key file of 32 random bytes in base64, mode 0600; False where there is one already, which is kept."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        read_key_file(path)
+        return False
+    except OSError as error:
+        raise _unreadable(path, "key file", error) from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(base64.b64encode(os.urandom(KEY_SIZE)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    sync_directory(path.parent)
+    return True
+
+
+def read_key_file(path: Path) -> bytes:
+    """Read a key file: 32 bytes, raw or in base64, in a file that only its owner can read. Raises `Failure`."""
+    content = _read_private(path, "key file", 4096)
+    if len(content) == KEY_SIZE:
+        return content
+    try:
+        decoded = base64.b64decode(content.strip(), validate=True)
+    except binascii.Error:
+        decoded = b""
+    if len(decoded) != KEY_SIZE:
+        raise Failure(
+            f"The key file {path} does not hold 32 bytes, raw or in base64.",
+            "It is damaged, or another file: restore it from where it is kept. Without it the vault cannot be opened.",
+            code=CONFIGURATION,
+        )
+    return decoded
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a new or renamed name in a directory last through a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_private(path: Path, what: str, mode: int, cure_mode: str = "600") -> None:
+    """Refuse a secret file that others than its owner may touch; ``mode`` is its `st_mode`."""
+    open_to = stat.S_IMODE(mode) & 0o077
+    if open_to:
+        raise Failure(
+            f"The {what} {path} is too open: its mode is {stat.S_IMODE(mode):04o}, so others can reach it.",
+            f"chmod {cure_mode} {path} - and if others use this machine, take what it protects as known to them.",
+            code=CONFIGURATION,
+        )
+
+
+def _read_private(path: Path, what: str, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            check_private(path, what, os.fstat(file.fileno()).st_mode)
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        raise Failure(
+            f"There is no {what} {path}.",
+            "Name the right one, or restore it from where it is kept: without it the vault cannot be opened.",
+            code=CONFIGURATION,
+        ) from None
+    except OSError as error:
+        raise _unreadable(path, what, error) from None
+    if len(content) > most:
+        raise Failure(f"The {what} {path} is larger than {most} bytes.", "Is it another file?", code=CONFIGURATION)
+    return content
+
+
+def _unreadable(path: Path, what: str, error: OSError) -> Failure:
+    return Failure(
+        f"The {what} {path} cannot be used: {error.strerror}.",
+        "Run as the user that owns it, or name another.",
+        code=CONFIGURATION,
+    )
+
+
+def _read_pipe(descriptor: int) -> bytes:
+    try:
+        with os.fdopen(descriptor, "rb") as pipe:
+            return pipe.read(MOST_PASSPHRASE + 3)
+    except OSError as error:
+        raise Failure(
+            f"No passphrase could be read from file descriptor {descriptor}: {error.strerror}.",
+            "Start the worker through `sealwire up`, or set vault: {passphrase_file: ...} in the YAML.",
+            code=CONFIGURATION,
+        ) from None
+
+
+def _ask(asking_for: str, *, twice: bool) -> bytes:
+    if not sys.stdin.isatty():
+        raise Failure(
+            f"The vault of {asking_for} is under a passphrase, and there is no terminal to ask for it.",
+            "Give --passphrase-file FILE (mode 0600).",
+            code=CONFIGURATION,
+        )
+    try:
+        first = getpass.getpass(f"Passphrase of {asking_for}: ")
+        if twice and getpass.getpass("The same again: ") != first:
+            raise Failure("The two passphrases differ.", "Nothing was written. Try again.", code=CONFIGURATION)
+    except EOFError:
+        raise Failure("No passphrase was given.", code=CONFIGURATION) from None
+    return first.encode()
