@@ -1,0 +1,132 @@
+"""The credential: what the authority signed about a member.
+
+    fields = [member id, algorithm, identity key, name, attributes [[name, value]], admitted, not_before, not_after,
+              serial, root version, charter version]
+
+Attributes rise by name, each once, and `site` is always among them. `serial` grows with every credential of a member.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from sealwire.keys import wire
+from sealwire.keys.primitives import ED25519
+from sealwire.keys.reason import Misuse, Reason, Rejected
+from sealwire.keys.wire import SKEW, Fields, Type
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sealwire.keys.primitives import SigningKey
+    from sealwire.keys.root import Root
+
+VALIDITY: Final = 7 * 24 * 3600 * 1000  # ms
+MEMBER: Final = ("role", "member")  # the attribute that charter 0 asks for
+
+
+class CredentialFields(Fields, frozen=True):
+    """What a credential says."""
+
+    member_id: wire.Id
+    algorithm: wire.U8
+    identity_key: wire.PublicKey
+    name: wire.Name
+    attributes: wire.Attributes
+    admitted: wire.Time
+    not_before: wire.Time
+    not_after: wire.Time
+    serial: wire.Serial
+    root_version: wire.Serial
+    charter_version: wire.Serial
+
+
+class Credential(CredentialFields, frozen=True, dict=True):
+    """A credential whose signature was checked."""
+
+    project_id: bytes
+    digest: bytes
+    statement: bytes
+
+    @cached_property
+    def site(self) -> str:
+        """The site whose source partitions this member may speak for."""
+        return dict(self.attributes)["site"]
+
+    def valid_at(self, at: int) -> bool:
+        """Tell whether it holds at a time (ms). Its start is as early as two clocks of a project may differ."""
+        return self.not_before - SKEW <= at <= self.not_after
+
+
+_DECODER: Final = msgspec.msgpack.Decoder(CredentialFields)
+
+
+def make(  # noqa: PLR0913
+    root: Root,
+    authority: SigningKey,
+    *,
+    member_id: bytes,
+    identity_key: bytes,
+    name: str,
+    attributes: Mapping[str, str],
+    serial: int,
+    now: int,
+    admitted: int | None = None,
+    charter_version: int = 0,
+    validity: int = VALIDITY,
+) -> bytes:
+    """Make a credential, valid from `now` for `validity` ms. `admitted` is the first admission's time, if not now.
+
+    An attribute `site` must be there; what no reader would take is `Misuse`.
+    """
+    fields = CredentialFields(
+        member_id=member_id,
+        algorithm=ED25519,
+        identity_key=identity_key,
+        name=name,
+        attributes=wire.attributes(attributes.items()),
+        admitted=now if admitted is None else admitted,
+        not_before=now,
+        not_after=now + validity,
+        serial=serial,
+        root_version=root.version,
+        charter_version=charter_version,
+    )
+    try:
+        _check(wire.unpack(wire.pack(fields), _DECODER))
+    except Rejected as refusal:
+        raise Misuse(f"no credential can say this: {refusal}") from None
+    return wire.write(Type.CREDENTIAL, root.project_id, fields, [authority])
+
+
+def read(statement: bytes, root: Root, now: int) -> Credential:
+    """Read a credential that an authority key of this root signed, or raise `Rejected`.
+
+    Whether it is valid at a given time is for its user to ask; here only its date must not be ahead of `now`.
+    """
+    frame = wire.read(statement, Type.CREDENTIAL, root.project_id)
+    fields = wire.unpack(frame.body, _DECODER)
+    _check(fields)
+    if fields.not_before > now + SKEW:
+        raise Rejected(Reason.AHEAD, f"a credential of {fields.not_before}, while our clock says {now}")
+    root.check_authority(frame, fields.not_before, now)
+    return Credential(*msgspec.structs.astuple(fields), root.project_id, frame.digest, statement)
+
+
+def peek(statement: bytes, project_id: bytes) -> CredentialFields:
+    """Read what a credential says, unproven; raise `Rejected` for what is none."""
+    return wire.unpack(wire.read(statement, Type.CREDENTIAL, project_id).body, _DECODER)
+
+
+def _check(fields: CredentialFields) -> None:
+    if fields.algorithm != ED25519:
+        raise Rejected(Reason.UNKNOWN_SUITE, f"identity key algorithm {fields.algorithm}")
+    if not wire.rising(fields.attributes):
+        raise Rejected(Reason.MALFORMED, "attributes not in rising order")
+    site = dict(fields.attributes).get("site")
+    if site is None or not wire.good_name(site):
+        raise Rejected(Reason.MALFORMED, "a credential without site")
+    if not fields.admitted <= fields.not_before <= fields.not_after:
+        raise Rejected(Reason.MALFORMED, "a credential whose times do not follow each other")
