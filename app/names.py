@@ -1,0 +1,98 @@
+"""Which names Kafka and we accept, and the names that are ours."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+TOPIC_LENGTH = 249  # Kafka's own limit: a log directory is the name, a dash and a partition, within 255 bytes
+NAME_LENGTH = 64  # of projects, sites and identities: they become parts of longer names
+CHANNEL_LENGTH = 200
+OURS = "_sealwire."
+
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]+")
+_PLAIN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
+_IDENTITY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
+
+FIRST_PORT = 24_000  # below the ephemeral ports of Linux (32768) and macOS (49152)
+PORTS = 4_000
+
+
+def topic_problem(name: str) -> str:
+    """Say why Kafka, or we, refuse a topic name; empty when it is good.
+
+    The rules are those of Kafka's ``Topic.validate``, and of what a bridge must never touch: Kafka's internal topics
+    and our own.
+    """
+    if not name:
+        return "is empty"
+    if name in {".", ".."}:
+        return f"'{name}' is a name that Kafka refuses"
+    if len(name) > TOPIC_LENGTH:
+        return f"has {len(name)} characters, and Kafka takes at most {TOPIC_LENGTH}"
+    if not _TOPIC.fullmatch(name):
+        bad = sorted({char for char in name if not _TOPIC.fullmatch(char)})
+        return f"'{name}' has {' '.join(map(repr, bad))}, and Kafka takes only letters, digits, '.', '_' and '-'"
+    if name.startswith("__"):
+        return f"'{name}' is one of Kafka's internal topics"
+    if name.startswith(OURS):
+        return f"'{name}' is one of sealwire's own topics"
+    return ""
+
+
+def plain_problem(name: str) -> str:
+    """Say why a project or a site cannot have this name; empty when it can. They are joined by dots, so have none."""
+    return _problem(
+        name,
+        _PLAIN,
+        "letters, digits, '_' and '-', and begins with a letter or a digit",
+    )
+
+
+def identity_problem(name: str) -> str:
+    """Say why an identity cannot have this name; empty when it can. It is also the name of a directory."""
+    return _problem(
+        name,
+        _IDENTITY,
+        "letters, digits, '.', '_' and '-', and begins with a letter or a digit",
+    )
+
+
+def channel_problem(name: str) -> str:
+    """Say why a channel cannot have this name; empty when it can."""
+    if len(name) > CHANNEL_LENGTH:
+        return f"has {len(name)} characters; at most {CHANNEL_LENGTH}"
+    return _problem(
+        name,
+        _IDENTITY,
+        "letters, digits, '.', '_' and '-', and begins with a letter or a digit",
+        CHANNEL_LENGTH,
+    )
+
+
+def _problem(
+    name: str, pattern: re.Pattern[str], rule: str, most: int = NAME_LENGTH
+) -> str:
+    if not name:
+        return "is empty"
+    if len(name) > most:
+        return f"has {len(name)} characters; at most {most}"
+    return (
+        "" if pattern.fullmatch(name) else f"'{name}' cannot be a name: it takes {rule}"
+    )
+
+
+def collision(name: str) -> str:
+    """Give the form in which Kafka compares topic names: 'a.b' and 'a_b' cannot both exist, their metrics would be one."""
+    return name.replace(".", "_")
+
+
+def project_topics(project: str) -> tuple[str, str, str]:
+    """Name the three topics that a project has in the cloud, besides those of its mappings."""
+    return f"{project}.control", f"{project}.sessions", f"{project}.requests"
+
+
+def web_port(project: str, identity: str, direction: str) -> int:
+    """Choose the local port of a worker: always the same for the same worker, so that `status` finds it without being told."""
+    seed = hashlib.sha256(f"{project}\0{identity}\0{direction}".encode()).digest()
+    return FIRST_PORT + int.from_bytes(seed[:4], "big") % PORTS
