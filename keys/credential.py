@@ -112,7 +112,9 @@ def read(statement: bytes, root: Root, now: int) -> Credential:
     if fields.not_before > now + SKEW:
         raise Rejected(Reason.AHEAD, f"a credential of {fields.not_before}, while our clock says {now}")
     root.check_authority(frame, fields.not_before, now)
-    return Credential(*msgspec.structs.astuple(fields), root.project_id, frame.digest, statement)
+    return Credential(
+        **msgspec.structs.asdict(fields), project_id=root.project_id, digest=frame.digest, statement=statement
+    )
 
 
 def peek(statement: bytes, project_id: bytes) -> CredentialFields:

@@ -6,11 +6,13 @@ with one of its values. Anything unclear denies: an empty table, an attribute wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from sealwire.keys import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 ATTRIBUTES: Final = 0  # the policy language that this module is; the byte leaves room for others
 Values = Annotated[tuple[wire.Value, ...], msgspec.Meta(max_length=256)]

@@ -83,7 +83,7 @@ class Root(RootFields, frozen=True, dict=True):
 _DECODER: Final = msgspec.msgpack.Decoder(RootFields)
 
 
-def make_first(  # noqa: PLR0913
+def make_first(  # noqa: PLR0913, PLR0917
     project_name: str,
     root_signers: Sequence[SigningKey],
     threshold: int,
@@ -91,7 +91,10 @@ def make_first(  # noqa: PLR0913
     escrow: Sequence[tuple[str, bytes]],
     now: int,
 ) -> bytes:
-    """Make root version 1, with which a project begins. `authority_keys` are (public, until ms), `escrow` (name, key)."""
+    """Make root version 1, with which a project begins.
+
+    `authority_keys` are (public, until ms), `escrow` (name, receiving key). What no reader would take is `Misuse`.
+    """
     fields = RootFields(
         version=1,
         former=None,
@@ -202,9 +205,7 @@ def _check_thresholds(
 ) -> None:
     """Check every signature, and that enough are of each root; `strangers` may sign too where the former is unknown."""
     roots = [fields] if former is None else [former, fields]
-    signers = [
-        {primitives.sha256(public): public for kind, public in root.root_keys if kind == ED25519} for root in roots
-    ]
+    signers = [_by_digest(root) for root in roots]
     for digest, signature in frame.entries:
         public = next((known[digest] for known in signers if digest in known), None)
         if public is None:
@@ -220,6 +221,10 @@ def _check_thresholds(
                 Reason.UNKNOWN_SIGNER,
                 f"signed by {len(signed & known.keys())} keys of root {root.version}, which asks for {root.threshold}",
             )
+
+
+def _by_digest(root: RootFields) -> dict[bytes, bytes]:
+    return {primitives.sha256(public): public for algorithm, public in root.root_keys if algorithm == ED25519}
 
 
 def _root(fields: RootFields, frame: Frame, project: bytes, statement: bytes) -> Root:
