@@ -1,0 +1,179 @@
+"""The key package: a reader's receiving keys, announced ahead, each for a window of time.
+
+    fields = [member id, serial of the credential, made_at, [[window start, window end, suite, public key]]]
+
+Windows are numbered by their start (ms) and rise by (start, end), each once. Short ones last four hours and begin at
+multiples of four hours since 1970 UTC; they cover 72 hours from the present one on. Then follow eleven of a day, which
+begin at multiples of 24 hours, the first of them where the last short one ends or up to a day before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from sealwire.keys import wire
+from sealwire.keys.primitives import RECEIVING_SIZE, SUITE, Random, ReceivingKey
+from sealwire.keys.reason import Misuse, Reason, Rejected
+from sealwire.keys.wire import SKEW, Fields, Type
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sealwire.keys.credential import CredentialFields
+    from sealwire.keys.identity import Identity
+
+HOUR: Final = 3600 * 1000  # ms
+SHORT: Final = 4 * HOUR
+DAY: Final = 24 * HOUR
+SHORT_COUNT: Final = 18
+DAY_COUNT: Final = 11
+GRACE: Final = 24 * HOUR  # how long after its window's end a receiving key is kept
+
+Receiving = Annotated[bytes, msgspec.Meta(min_length=1, max_length=4096)]  # its length comes from the suite
+
+
+class Window(Fields, frozen=True):
+    """One receiving key, and the time of a sender's clock it is for: start <= clock < end (ms)."""
+
+    start: wire.Time
+    end: wire.Time
+    suite: wire.U8
+    public: Receiving
+
+
+class KeyPackageFields(Fields, frozen=True):
+    """What a key package says."""
+
+    member_id: wire.Id
+    serial: wire.Serial
+    made_at: wire.Time
+    windows: Annotated[tuple[Window, ...], msgspec.Meta(min_length=1, max_length=64)]
+
+
+class KeyPackage(KeyPackageFields, frozen=True):
+    """A key package whose signature was checked."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class HeldKey:
+    """The private half of one window of our own."""
+
+    start: int  # ms
+    end: int  # ms
+    receiving: ReceivingKey = field(repr=False)
+
+
+_DECODER: Final = msgspec.msgpack.Decoder(KeyPackageFields)
+
+
+def wanted(now: int) -> tuple[tuple[int, int], ...]:
+    """Give the windows (start, end) that a package made now announces, in their order."""
+    first = now - now % SHORT
+    short = [(first + step * SHORT, first + (step + 1) * SHORT) for step in range(SHORT_COUNT)]
+    beyond = short[-1][1]
+    day = beyond - beyond % DAY
+    return tuple(sorted([*short, *((day + step * DAY, day + (step + 1) * DAY) for step in range(DAY_COUNT))]))
+
+
+def renew(  # noqa: PLR0913, PLR0917
+    identity: Identity,
+    credential: CredentialFields,
+    project_id: bytes,
+    held: tuple[HeldKey, ...],
+    now: int,
+    random: Random,
+) -> tuple[tuple[HeldKey, ...], bytes | None]:
+    """Make the receiving keys that are missing; give all held ones and the package to publish.
+
+    The package is None when no window has moved: then nothing new is held, and what was published stands (`announce`
+    makes it again, for a start after which nobody knows whether it was). Keys that ended stay held, for `expire`.
+    """
+    have = {(each.start, each.end) for each in held}
+    missing = [window for window in wanted(now) if window not in have]
+    if not missing:
+        return held, None
+    made = tuple(HeldKey(start, end, ReceivingKey.create(random)) for start, end in missing)
+    held = tuple(sorted((*held, *made), key=lambda each: (each.start, each.end)))
+    return held, announce(identity, credential, project_id, held, now)
+
+
+def announce(
+    identity: Identity, credential: CredentialFields, project_id: bytes, held: tuple[HeldKey, ...], now: int
+) -> bytes:
+    """Sign a key package of the windows wanted now, out of those held. To hold none of them is `Misuse`."""
+    windows = set(wanted(now))
+    fields = KeyPackageFields(
+        member_id=identity.member_id,
+        serial=credential.serial,
+        made_at=now,
+        windows=tuple(
+            Window(each.start, each.end, SUITE, each.receiving.public)
+            for each in held
+            if (each.start, each.end) in windows
+        ),
+    )
+    if not fields.windows:
+        raise Misuse("no receiving key is held for any window wanted now")
+    return wire.write(Type.KEY_PACKAGE, project_id, fields, [identity.signing])
+
+
+def expire(held: tuple[HeldKey, ...], now: int, grace: int = GRACE) -> tuple[HeldKey, ...]:
+    """Give the held keys without those whose windows ended more than `grace` ms ago."""
+    return tuple(each for each in held if each.end + grace > now)
+
+
+def peek(statement: bytes, project_id: bytes) -> KeyPackageFields:
+    """Read what a key package says, unproven; raise `Rejected` for what is none."""
+    return wire.unpack(wire.read(statement, Type.KEY_PACKAGE, project_id).body, _DECODER)
+
+
+def read(statement: bytes, project_id: bytes, credential: CredentialFields, now: int) -> KeyPackage:
+    """Read the key package of the member whose present credential this is, or raise `Rejected`."""
+    frame = wire.read(statement, Type.KEY_PACKAGE, project_id)
+    fields = wire.unpack(frame.body, _DECODER)
+    if fields.member_id != credential.member_id:
+        raise Rejected(Reason.SPLICED, "the key package of another member")
+    if fields.made_at > now + SKEW:
+        raise Rejected(Reason.AHEAD, f"a key package of {fields.made_at}, while our clock says {now}")
+    if any(window.start >= window.end for window in fields.windows) or any(
+        (before.start, before.end) >= (after.start, after.end) for before, after in pairwise(fields.windows)
+    ):
+        raise Rejected(Reason.MALFORMED, "windows not in rising order")
+    if any(window.suite == SUITE and len(window.public) != RECEIVING_SIZE for window in fields.windows):
+        raise Rejected(Reason.BAD_KEY, "a receiving key of another length than its suite's")
+    wire.check_signers(frame, credential.identity_key)
+    return KeyPackage(**msgspec.structs.asdict(fields), digest=frame.digest)
+
+
+def pick(package: KeyPackageFields, now: int, used: int = 0) -> tuple[int, bytes]:
+    """Choose the receiving key to wrap for now: (window start, public key).
+
+    It is the one whose window holds the sender's clock: a short window before a long one, then the later start, and
+    none that starts before `used`, the latest start that this sender has used for this reader. Raises `Rejected`
+    (expired) where there is none.
+    """
+    live = [
+        window
+        for window in package.windows
+        if window.suite == SUITE and max(used, window.start) <= now < window.end
+        if window.start >= used
+    ]
+    if not live:
+        raise Rejected(Reason.EXPIRED, f"no receiving key of {package.member_id.hex()[:16]} is for {now}")
+    best = min(live, key=lambda window: (window.end - window.start, -window.start))
+    return best.start, best.public
+
+
+def live_until(package: KeyPackageFields) -> int:
+    """Give the end (ms) of the last window that can be wrapped for."""
+    return max((window.end for window in package.windows if window.suite == SUITE), default=0)
+
+
+def held_for(held: Sequence[HeldKey], start: int) -> list[HeldKey]:
+    """Give the held keys whose windows start then: a short and a day-long window may share a start."""
+    return [each for each in held if each.start == start]
