@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CONFIGURATION = (
-    2  # exit code: what was asked for cannot be: mend the file or the command line
-)
+CONFIGURATION = 2  # exit code: what was asked for cannot be: mend the file or the command line
 RUNTIME = 1  # exit code: what was asked for failed: try again when the cause is gone
 
 
@@ -35,9 +33,7 @@ class Fault:
         if self.line:
             place += f":{self.line}:{self.column}" if self.column else f":{self.line}"
         about = f"{self.setting}: " if self.setting else ""
-        return f"{place}: {about}{self.problem}" + (
-            f" ({self.cure})" if self.cure else ""
-        )
+        return f"{place}: {about}{self.problem}" + (f" ({self.cure})" if self.cure else "")
 
 
 class Faults(Exception):  # noqa: N818 - it is what it is called: all the faults at once
@@ -63,7 +59,13 @@ class Failure(Exception):  # noqa: N818 - the word of the command line
         super().__init__(f"{cause} ({cure})" if cure else cause)
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Give the known word that a mistyped one was probably meant to be, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return near[0] if near else ""
+
+
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """Offer the known word that is nearest to a mistyped one, or say something else."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean '{near[0]}'?" if near else otherwise
+    near = nearest(word, known)
+    return f"did you mean '{near}'?" if near else otherwise

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 
 TOPIC_LENGTH = 249  # Kafka's own limit: a log directory is the name, a dash and a partition, within 255 bytes
 NAME_LENGTH = 64  # of projects, sites and identities: they become parts of longer names
 CHANNEL_LENGTH = 200
 OURS = "_sealwire."
+
+Rule = Callable[[str], str]  # gives what is wrong with a name, or nothing
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]+")
 _PLAIN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
@@ -18,7 +21,7 @@ FIRST_PORT = 24_000  # below the ephemeral ports of Linux (32768) and macOS (491
 PORTS = 4_000
 
 
-def topic_problem(name: str) -> str:
+def topic_problem(name: str) -> str:  # noqa: PLR0911 - a list of rules
     """Say why Kafka, or we, refuse a topic name; empty when it is good.
 
     The rules are those of Kafka's ``Topic.validate``, and of what a bridge must never touch: Kafka's internal topics
@@ -70,20 +73,16 @@ def channel_problem(name: str) -> str:
     )
 
 
-def _problem(
-    name: str, pattern: re.Pattern[str], rule: str, most: int = NAME_LENGTH
-) -> str:
+def _problem(name: str, pattern: re.Pattern[str], rule: str, most: int = NAME_LENGTH) -> str:
     if not name:
         return "is empty"
     if len(name) > most:
         return f"has {len(name)} characters; at most {most}"
-    return (
-        "" if pattern.fullmatch(name) else f"'{name}' cannot be a name: it takes {rule}"
-    )
+    return "" if pattern.fullmatch(name) else f"'{name}' cannot be a name: it takes {rule}"
 
 
 def collision(name: str) -> str:
-    """Give the form in which Kafka compares topic names: 'a.b' and 'a_b' cannot both exist, their metrics would be one."""
+    """Give the form in which Kafka compares topic names: 'a.b' and 'a_b' cannot both exist in a cluster."""
     return name.replace(".", "_")
 
 
@@ -93,6 +92,6 @@ def project_topics(project: str) -> tuple[str, str, str]:
 
 
 def web_port(project: str, identity: str, direction: str) -> int:
-    """Choose the local port of a worker: always the same for the same worker, so that `status` finds it without being told."""
+    """Choose the local port of a worker: always the same one, so that `status` finds it untold."""
     seed = hashlib.sha256(f"{project}\0{identity}\0{direction}".encode()).digest()
     return FIRST_PORT + int.from_bytes(seed[:4], "big") % PORTS

@@ -1,0 +1,224 @@
+"""The entries that put topics into channels at a site, and what no set of them may do together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sealwire.agents.settings import OpenRoute, SealRoute
+from sealwire.app.names import channel_problem, collision, project_topics, topic_problem
+
+if TYPE_CHECKING:
+    import yaml
+    from sealwire.app.document import Section, Word
+    from sealwire.app.names import Rule
+
+ENTRY: Final = (
+    "an entry is {channel: NAME, seal: LOCAL TOPIC, to: CLOUD TOPIC} "
+    "or {channel: NAME, open: CLOUD TOPIC, to: LOCAL TOPIC}"
+)
+LATER: Final = tuple(
+    (name, "remove it")
+    for name in ("backfill", "hold_secrets", "keep", "layout", "max_hole", "readers", "receive_grace", "stale_after")
+)
+EXACTLY_ONCE_EMBEDDED: Final = "the embedded broker has no transactions, so it can never deliver exactly once"
+EXACTLY_ONCE: Final = "not before the release that brings the sink's transactions; at-least-once is what this one does"
+
+
+@dataclass(frozen=True)
+class SealMapping:
+    """A local topic that is sealed into a cloud topic under a channel."""
+
+    channel: str
+    topic: str
+    cloud_topic: str
+    compress: bool = True
+    padding: bool = False
+
+    def route(self) -> SealRoute:
+        """Give the mapping as the agents know it."""
+        return SealRoute(self.channel, self.topic, self.cloud_topic, compress=self.compress, padding=self.padding)
+
+
+@dataclass(frozen=True)
+class OpenMapping:
+    """A cloud topic that is opened into a local topic, under a channel."""
+
+    channel: str
+    cloud_topic: str
+    topic: str
+
+    def route(self) -> OpenRoute:
+        """Give the mapping as the agents know it."""
+        return OpenRoute(self.channel, self.cloud_topic, self.topic)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A mapping as it was read, and where its names stand."""
+
+    mapping: SealMapping | OpenMapping
+    section: Section = field(repr=False)
+    from_node: yaml.Node = field(repr=False)
+
+    @property
+    def line(self) -> int:
+        """The line where the entry begins."""
+        return int(self.section.node.start_mark.line) + 1
+
+    def fault(self, setting: str, problem: str, cure: str = "") -> None:
+        """Note what is wrong with it among the others."""
+        self.section.fault(setting, problem, cure)
+
+
+def read_mappings(sections: list[Section], project: str, *, embedded: bool, one_cluster: bool) -> list[Entry]:
+    """Read all entries; what is wrong with one, or with some together, is noted where it stands.
+
+    ``embedded``: the local broker is the embedded one. ``one_cluster``: local and cloud are the same cluster.
+    """
+    read = (_read_entry(section, embedded=embedded) for section in sections)
+    entries = [entry for entry in read if entry is not None]
+    _twice(entries)
+    _cloud_topics(entries, project)
+    _loops(entries, one_cluster=one_cluster)
+    return entries
+
+
+def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
+    channel = _name(section, "channel", channel_problem)
+    sealing, opening = section.has("seal"), section.has("open")
+    taken = "seal" if sealing else "open"
+    if sealing and opening:
+        section.fault("open", "an entry seals or opens, never both", "make two entries of it")
+        section.value("open")
+    elif not sealing and not opening:
+        section.value("seal")
+        section.value("open")
+        section.fault("seal", "neither 'seal' nor 'open' is there", ENTRY)
+    source = _name(section, taken, topic_problem) if sealing or opening else None
+    target = _name(section, "to", topic_problem)
+    compress = section.choice("compress", ("zstd", "none"), "zstd")
+    padding = section.choice("padding", ("none", "padme"), "none")
+    delivery = section.choice("delivery", ("at-least-once", "exactly-once"), "at-least-once")
+    if delivery and delivery.text == "exactly-once":
+        section.fault("delivery", f"exactly-once: {EXACTLY_ONCE_EMBEDDED if embedded else EXACTLY_ONCE}")
+    if opening and not sealing:
+        for setting, found in (("compress", compress), ("padding", padding)):
+            if found:
+                section.fault(setting, "is for sealing: an opened topic comes as it was sealed", "remove it")
+    elif delivery and sealing:
+        section.fault(
+            "delivery", "is for opening: sealing may always repeat, and mirrors drop what they have", "remove it"
+        )
+    section.close(LATER)
+    if channel is None or source is None or target is None:
+        return None
+    if opening:
+        return Entry(OpenMapping(channel.text, source.text, target.text), section, source.node)
+    plain = compress is not None and compress.text == "none"
+    padded = padding is not None and padding.text == "padme"
+    mapping = SealMapping(channel.text, source.text, target.text, compress=not plain, padding=padded)
+    return Entry(mapping, section, source.node)
+
+
+def _name(section: Section, setting: str, problem_of: Rule) -> Word | None:
+    word = section.word(setting, required=True, cure=ENTRY)
+    if word is None:
+        return None
+    if word.text.startswith("^") or (setting == "to" and "\\" in word.text):
+        section.fault(
+            setting,
+            f"'{word.text}' is a regular expression: mappings are by name only in this release",
+            "name each topic",
+        )
+        return None
+    problem = problem_of(word.text)
+    if problem:
+        section.fault(setting, problem)
+        return None
+    return word
+
+
+def _twice(entries: list[Entry]) -> None:
+    sealed: dict[str, Entry] = {}
+    opened: dict[str, Entry] = {}
+    filled: dict[str, Entry] = {}
+    for entry in entries:
+        match entry.mapping:
+            case SealMapping(topic=topic):
+                first = sealed.setdefault(topic, entry)
+                if first is not entry:
+                    entry.fault(
+                        "seal", f"local topic '{topic}' is sealed already in line {first.line}", "keep one of them"
+                    )
+            case OpenMapping(cloud_topic=cloud_topic, topic=topic):
+                first = opened.setdefault(cloud_topic, entry)
+                if first is not entry:
+                    entry.fault(
+                        "open",
+                        f"cloud topic '{cloud_topic}' is opened already in line {first.line}",
+                        "keep one of them",
+                    )
+                first = filled.setdefault(topic, entry)
+                if first is not entry:
+                    entry.fault(
+                        "to",
+                        f"local topic '{topic}' is filled already in line {first.line}",
+                        "give each cloud topic a local topic of its own",
+                    )
+
+
+def _cloud_topics(entries: list[Entry], project: str) -> None:
+    """Many local topics, of many sites, may go into one cloud topic; but a cloud topic is of one channel."""
+    ours = {collision(topic): topic for topic in project_topics(project)} if project else {}
+    first_of: dict[str, tuple[str, Entry]] = {}
+    local_of: dict[str, tuple[str, Entry]] = {}
+    for entry in entries:
+        mapping = entry.mapping
+        setting, local_setting = ("to", "seal") if isinstance(mapping, SealMapping) else ("open", "to")
+        if collision(mapping.cloud_topic) in ours:
+            entry.fault(
+                setting, f"'{mapping.cloud_topic}' is taken: the project's own {ours[collision(mapping.cloud_topic)]}"
+            )
+            continue
+        name, first = first_of.setdefault(collision(mapping.cloud_topic), (mapping.cloud_topic, entry))
+        if name != mapping.cloud_topic:
+            entry.fault(setting, _collides(mapping.cloud_topic, name, first.line))
+        elif mapping.channel != first.mapping.channel:
+            entry.fault(
+                "channel",
+                f"'{mapping.channel}' is not the channel of cloud topic '{name}', which line {first.line} puts into "
+                f"'{first.mapping.channel}': a cloud topic is of one channel",
+                "use one channel, or a cloud topic for each",
+            )
+        name, first = local_of.setdefault(collision(mapping.topic), (mapping.topic, entry))
+        if name != mapping.topic:
+            entry.fault(local_setting, _collides(mapping.topic, name, first.line))
+
+
+def _collides(name: str, other: str, line: int) -> str:
+    return f"Kafka does not take '{name}' beside '{other}' (line {line}): '.' and '_' are one to it"
+
+
+def _loops(entries: list[Entry], *, one_cluster: bool) -> None:
+    """Refuse to seal again what is delivered here: it would go round for ever, and as if it were ours."""
+    opened = {entry.mapping.topic: entry for entry in entries if isinstance(entry.mapping, OpenMapping)}
+    written = {entry.mapping.cloud_topic: entry for entry in entries if isinstance(entry.mapping, SealMapping)}
+    for entry in entries:
+        mapping = entry.mapping
+        if isinstance(mapping, OpenMapping):
+            continue
+        back = opened.get(mapping.topic)
+        if back is not None:
+            entry.fault(
+                "seal",
+                f"a loop: '{mapping.topic}' is opened here in line {back.line} and would be sealed again",
+                "deliver into a topic of another name",
+            )
+        if one_cluster and mapping.topic in written:
+            line = written[mapping.topic].line
+            entry.fault(
+                "seal",
+                f"a loop: local and cloud are one cluster, and line {line} seals into '{mapping.topic}'",
+                "name two clusters, or another topic",
+            )
