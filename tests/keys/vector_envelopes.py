@@ -1,0 +1,626 @@
+"""The vectors of the envelope: good ones, and ones that break exactly one thing each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import vector_world as world
+import zstandard
+from sealwire.keys import compression
+from sealwire.keys.inner import LOG_START, RESEAL, Cause, Compression, Inner, Kind
+from sealwire.keys.primitives import SigningKey, digest, sha256
+from vector_file import Vector
+from vector_world import MADE_AT, NOW, PLACE, Forge, batch, inner, inner_bytes, lost, seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sealwire.keys.envelope import Place
+    from sealwire.keys.session import InboundSession
+
+MINE = world.outbound()
+OTHER = world.outbound("session 2")
+BATCH = batch()
+SAID = inner(BATCH)
+GOOD = Forge(MINE).build(inner_bytes(SAID), BATCH)
+ORDER = 2**252 + 27742317777372353535851937790883648493  # of Ed25519's group
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Case:
+    """An envelope, where it was read, and what the reader knows."""
+
+    name: str
+    expect: str
+    comment: str
+    envelope: bytes
+    session: InboundSession = field(default_factory=lambda: world.inbound(MINE))
+    place: Place = PLACE
+    record_key: bytes | None = None
+    elsewhere: tuple[tuple[str, int], ...] = ()
+    now: int = NOW
+    batches: bytes = b""
+    inner: Inner | None = None
+    zeros: int = 0  # so many zeros follow what is stored, so that large cases stay small files
+
+    def vector(self) -> Vector:
+        known, place = self.session, self.place
+        inputs: list[tuple[str, str | int | bytes]] = [
+            ("now", self.now),
+            ("project id", place.project_id),
+            ("channel", place.channel),
+            ("cloud topic", place.cloud_topic),
+            ("cloud partition", place.cloud_partition),
+            ("cloud record key", "null" if self.record_key is None else self.record_key),
+            *(("elsewhere", f"{topic} {partition}") for topic, partition in self.elsewhere),
+            ("session id", known.id),
+            ("session suite", known.suite),
+            ("session secret", known.secret),
+            ("session project id", known.project_id),
+            ("session channel", known.channel),
+            ("session sender", known.member_id),
+            ("session site", known.site),
+            ("session verifying key", known.verifying_key),
+            ("session made at", known.made_at),
+            ("session not after", known.not_after),
+            ("envelope", self.envelope),
+        ]
+        if self.zeros:
+            inputs.append(("zeros", self.zeros))
+        if self.inner is not None:
+            says = self.inner
+            inputs += [("source", str(says.source(place.channel))), ("span", f"{says.first} {says.next}")]
+            inputs += [("kind", says.kind.name.lower()), ("cause", says.cause.name.lower()), ("flags", says.flags)]
+            inputs += [("batches size", len(self.batches)), ("batches sha256", sha256(self.batches))]
+            inputs.append(("body digest", digest(self.envelope[52:-64])))
+        return Vector(self.name, self.comment, self.expect, tuple(inputs))
+
+
+def good(
+    name: str, comment: str, said: Inner, batches: bytes = b"", stored: bytes | None = None, **more: object
+) -> Case:
+    rest = (batches if stored is None else stored) + bytes(said.padding_size)
+    return Case(name, "open", comment, Forge(MINE).build(inner_bytes(said), rest), batches=batches, inner=said, **more)  # type: ignore[arg-type]
+
+
+def said(name: str, reason: str, comment: str, head: Inner | bytes, rest: bytes = b"", **more: object) -> Case:
+    """An authentic envelope of an honest session, whose inner header or plaintext is at fault."""
+    head = head if isinstance(head, bytes) else inner_bytes(head)
+    return Case(name, f"reject {reason}", comment, Forge(MINE).build(head, rest), **more)  # type: ignore[arg-type]
+
+
+def bad(name: str, reason: str, comment: str, envelope: bytes, **more: object) -> Case:
+    return Case(name, f"reject {reason}", comment, envelope, **more)  # type: ignore[arg-type]
+
+
+def flipped(at: int, bit: int = 1) -> bytes:
+    changed = bytearray(GOOD)
+    changed[at] ^= bit
+    return bytes(changed)
+
+
+def opens() -> Iterator[Case]:
+    yield good("one-batch", "Three records in one batch, uncompressed, unpadded.", SAID, BATCH)
+    two = batch("first", 2) + batch("second", 4)
+    yield good(
+        "two-batches",
+        "Two batches, and offset gaps between records.",
+        inner(two, next=110, record_count=6, batch_count=2),
+        two,
+    )
+    yield good("log-start", "The source partition begins here.", replace(SAID, flags=LOG_START), BATCH)
+    yield good("reseal", "Sealed again because a mirror asked.", replace(SAID, flags=RESEAL), BATCH)
+    yield good("both-flags", "Sealed again, from the log start.", replace(SAID, flags=LOG_START | RESEAL), BATCH)
+    yield good("nothing-left", "A span in which no record is left: transaction markers, or compacted away.", inner())
+    yield good("lost-deleted", "A span that the source deleted before it was sealed.", lost())
+    yield good("lost-truncated", "A span that the source lost when its end went back.", lost(cause=Cause.TRUNCATED))
+    yield good("lost-unreadable", "A span of which the source gives no batches.", lost(cause=Cause.UNREADABLE))
+    text = b"the same words again and again " * 40
+    frame = compression.compress([text])
+    packed = inner(text, compression=Compression.ZSTD)
+    yield good("zstd", "One zstd frame that states its content's size.", packed, text, frame)
+    padded = 4096 - 52 - 16 - 64 - len(inner_bytes(SAID)) - len(BATCH)
+    yield good(
+        "padded", "Padding of zeros up to Padme's least bucket, 4096 bytes.", replace(SAID, padding_size=padded), BATCH
+    )
+    yield good("zstd-padded", "Compressed, and padded after the frame.", replace(packed, padding_size=100), text, frame)
+    yield good(
+        "longest-names",
+        "Site of 64 and topic of 249 characters.",
+        replace(SAID, site="b" * 64, topic="t" * 249),
+        BATCH,
+        session=replace(world.inbound(MINE), site="b" * 64),
+    )
+    yield good("no-leader-epoch", "A source that knows no leader epoch says -1.", replace(SAID, leader_epoch=-1), BATCH)
+    yield good(
+        "last-moment",
+        "Sealed at the very end of the session's life.",
+        replace(SAID, sealed_at=MINE.not_after),
+        BATCH,
+        now=MINE.not_after,
+    )
+    yield good(
+        "clock-allowance",
+        "Sealed five minutes after the reader's clock, to the millisecond.",
+        SAID,
+        BATCH,
+        now=NOW - 300_000,
+    )
+    yield good(
+        "highest-offset",
+        "The largest offsets that there are.",
+        replace(SAID, first=2**63 - 4, next=2**63 - 1, last_stable=2**63 - 1),
+        BATCH,
+    )
+
+
+def foreign() -> Iterator[Case]:
+    yield bad("empty-record", "foreign", "A cloud record without a byte.", b"")
+    yield bad("plain-record", "foreign", "Plaintext in a sealed topic.", b'{"order": 4711, "amount": "12.50"}')
+    yield bad("random-bytes", "foreign", "Bytes of no meaning.", seeded("noise", 300))
+    yield bad("zeros-8-mb", "foreign", "8 MB of zeros.", b"", zeros=8_000_000)
+    yield bad(
+        "bare-batch",
+        "foreign",
+        "A record batch as the source stores it.",
+        bytes(8) + b"\0\0\0\x44" + bytes(4) + b"\x02" + bytes(60),
+    )
+    yield bad(
+        "statement-in-sealed-topic",
+        "foreign",
+        "A statement's first bytes (type 0x28), in a sealed topic.",
+        b"SW\x28\x01\x01" + bytes(200),
+    )
+    yield bad("magic-first-byte", "foreign", "One bit of the first magic byte is altered.", flipped(0))
+    yield bad("magic-second-byte", "foreign", "One bit of the second magic byte is altered.", flipped(1))
+    yield bad("format-0", "unknown-version", "Format 0.", flipped(2))
+    yield bad("format-2", "unknown-version", "Format 2, which no reader knows yet.", b"SW\x02" + GOOD[3:])
+    yield bad("suite-0", "unknown-suite", "Suite 0.", flipped(3))
+    yield bad("suite-2", "unknown-suite", "Suite 2, foreseen and not there.", b"SW\x01\x02" + GOOD[4:])
+    yield bad(
+        "session-of-another-suite",
+        "unknown-suite",
+        "The header's suite is not the session's.",
+        GOOD,
+        session=replace(world.inbound(MINE), suite=2),
+    )
+    yield Case(
+        "session-id", "unknown-session", "One bit of the session id is altered: it names no session.", flipped(4)
+    )
+    yield Case(
+        "unknown-session",
+        "unknown-session",
+        "A session whose statement the reader has not seen.",
+        Forge(OTHER).build(inner_bytes(SAID), BATCH),
+    )
+    yield bad("above-the-cap", "too-large", "17 MiB that begin as an envelope.", GOOD, zeros=17 * MIB)
+
+
+def altered() -> Iterator[Case]:
+    parts = (
+        ("salt", 36),
+        ("salt-last-byte", 51),
+        ("body-first-byte", 52),
+        ("body-batches", -64 - 16 - 40),
+        ("tag-first-byte", -80),
+        ("tag-last-byte", -65),
+        ("signature-first-byte", -64),
+        ("signature-last-byte", -1),
+    )
+    for name, at in parts:
+        yield bad(f"altered-{name}", "bad-signature", f"One bit is altered: {name.replace('-', ' ')}.", flipped(at))
+    scalar = int.from_bytes(GOOD[-32:], "little") + ORDER
+    yield bad(
+        "signature-malleable",
+        "bad-signature",
+        "The signature's scalar, plus the order of the group: not canonical.",
+        GOOD[:-32] + scalar.to_bytes(32, "little"),
+    )
+    yield bad("signature-zeros", "bad-signature", "A signature of zeros.", GOOD[:-64] + bytes(64))
+    yield bad(
+        "swapped-bodies",
+        "bad-signature",
+        "The body of one envelope between the header and the signature of another.",
+        GOOD[:52] + Forge(MINE).build(inner_bytes(replace(SAID, first=101)), BATCH)[52:-64] + GOOD[-64:],
+    )
+    for size, name in (
+        (1, "one-byte"),
+        (2, "after-magic"),
+        (3, "after-format"),
+        (4, "after-suite"),
+        (36, "after-session-id"),
+        (52, "after-salt"),
+        (131, "one-byte-short-of-the-least"),
+    ):
+        yield bad(f"cut-{name}", "foreign" if size == 1 else "truncated", f"Only its first {size} bytes.", GOOD[:size])
+    for size, name in (
+        (132, "at-the-least-size"),
+        (len(GOOD) - 80, "before-tag"),
+        (len(GOOD) - 64, "before-signature"),
+        (len(GOOD) - 1, "last-byte"),
+    ):
+        yield bad(
+            f"cut-{name}",
+            "bad-signature",
+            f"Only its first {size} bytes: what then stands last is no signature.",
+            GOOD[:size],
+        )
+    yield bad("byte-after-the-end", "bad-signature", "A zero after the signature.", GOOD + b"\0")
+
+
+def misplaced() -> Iterator[Case]:
+    moved = replace(PLACE, cloud_partition=3)
+    yield bad(
+        "another-partition",
+        "misplaced",
+        "Copied from partition 2 to partition 3, by a reader that tries the places it knows.",
+        GOOD,
+        place=moved,
+        elsewhere=(("acme.orders", 1), ("acme.orders", 2)),
+    )
+    yield bad(
+        "another-partition-unnamed",
+        "bad-signature",
+        "The same, by a reader that does not look elsewhere.",
+        GOOD,
+        place=moved,
+    )
+    yield bad(
+        "another-topic",
+        "misplaced",
+        "Copied to another cloud topic of the same channel.",
+        GOOD,
+        place=replace(PLACE, cloud_topic="acme.returns"),
+        elsewhere=(("acme.orders", 2),),
+    )
+    yield bad(
+        "another-channel",
+        "misplaced",
+        "Copied into the topic of another channel.",
+        GOOD,
+        place=replace(PLACE, channel="returns"),
+    )
+    yield bad(
+        "another-project",
+        "other-project",
+        "Copied into another project.",
+        GOOD,
+        place=replace(PLACE, project_id=seeded("another project")),
+    )
+    yield bad(
+        "another-sender",
+        "bad-signature",
+        "The session is said to be another member's.",
+        GOOD,
+        session=replace(world.inbound(MINE), member_id=seeded("member bert")),
+    )
+    yield bad(
+        "record-key-put-on",
+        "bad-signature",
+        "The cloud gave the record an empty record key, which is not null.",
+        GOOD,
+        record_key=b"",
+    )
+    yield bad(
+        "record-key-sealed",
+        "misplaced",
+        "Sealed with a record key, which layout `batch` must not have.",
+        Forge(MINE, record_key=b"k").build(inner_bytes(SAID), BATCH),
+        record_key=b"k",
+    )
+    yield bad("record-key-too-long", "too-large", "A record key of 1025 bytes.", GOOD, record_key=bytes(1025))
+    shifted = replace(PLACE, channel="order", cloud_topic="sacme.orders")
+    yield bad(
+        "ambiguous-lengths-outside",
+        "bad-signature",
+        "Channel and cloud topic that read the same without their lengths.",
+        GOOD,
+        place=shifted,
+        session=replace(world.inbound(MINE), channel="order"),
+    )
+    yield said(
+        "partition-inside-differs",
+        "misplaced",
+        "The inner header names source partition 3, in cloud partition 2.",
+        replace(SAID, partition=3),
+        BATCH,
+    )
+    yield said(
+        "site-inside-differs",
+        "not-authorised",
+        "A member of site berlin speaks for site paris.",
+        replace(SAID, site="paris"),
+        BATCH,
+    )
+
+
+def unproven() -> Iterator[Case]:
+    head = inner_bytes(SAID)
+    reader = SigningKey.from_seed(seeded("a reader's own key"))
+    forged = (
+        (
+            "signed-by-a-reader",
+            "A reader knows the session secret, seals as the sender and signs with a key of its own.",
+            Forge(MINE, signing=reader),
+        ),
+        (
+            "signed-by-another-session",
+            "Signed with the signing key of the sender's next session.",
+            Forge(MINE, signing=OTHER.signing),
+        ),
+        (
+            "signed-under-a-statements-label",
+            "The signature is over the label of session statements.",
+            Forge(MINE, label=b"sealwire v1 session".ljust(32, b"\0")),
+        ),
+        ("signed-without-label", "The signature is over the two digests alone.", Forge(MINE, label=b"")),
+        ("signed-tag-alone", "The signature covers the tag instead of the body.", Forge(MINE, sign_tag_only=True)),
+    )
+    for name, comment, forge in forged:
+        yield bad(name, "bad-signature", comment, forge.build(head, BATCH))
+    spoiled = (
+        (
+            "another-salt",
+            "Signed as it is, but the seal key was made with another salt.",
+            Forge(MINE, salt=seeded("salt", 16)),
+        ),
+        ("another-nonce", "The nonce is not zero.", Forge(MINE, nonce=b"\0" * 11 + b"\1")),
+        (
+            "another-hkdf-label",
+            "The seal key is made under the label of progress.",
+            Forge(MINE, hkdf_label="sealwire v1 progress"),
+        ),
+        ("another-ad", "The associated data has one byte more.", Forge(MINE, ad_tail=b"\0")),
+        (
+            "another-secret",
+            "The seal key is made of another session's secret.",
+            Forge(replace(MINE, secret=OTHER.secret)),
+        ),
+    )
+    for name, comment, forge in spoiled:
+        yield bad(name, "bad-ciphertext", comment, forge.build(head, BATCH))
+
+
+def inside() -> Iterator[Case]:
+    front = inner_bytes(SAID)
+    for name, at, value, reason in (
+        ("kind-0", 0, 0, "malformed"),
+        ("kind-3", 0, 3, "malformed"),
+        ("layout-0", 1, 0, "malformed"),
+        ("layout-record", 1, 2, "layout-reserved"),
+        ("layout-3", 1, 3, "malformed"),
+        ("compression-2", 2, 2, "malformed"),
+        ("flag-4", 3, 4, "unknown-extension"),
+        ("flag-128", 3, 128, "unknown-extension"),
+    ):
+        yield said(
+            name,
+            reason,
+            f"The inner header's {name.partition('-')[0]} is {name.partition('-')[2]}.",
+            front[:at] + bytes((value,)) + front[at + 1 :],
+            BATCH,
+        )
+    names = (
+        ("empty-site", b"", None),
+        ("site-with-a-slash", b"ber/lin", None),
+        ("site-of-65", b"b" * 65, None),
+        ("site-not-utf8", b"ber\xfflin", None),
+        ("empty-topic", None, b""),
+        ("topic-two-dots", None, b".."),
+        ("topic-with-a-slash", None, b"a/b"),
+        ("topic-of-250", None, b"t" * 250),
+    )
+    for name, site, topic in names:
+        yield said(
+            name,
+            "malformed",
+            f"The name of a local thing that cannot be: {name.replace('-', ' ')}.",
+            inner_bytes(SAID, site=site, topic=topic),
+            BATCH,
+        )
+    yield said(
+        "ambiguous-lengths-inside",
+        "malformed",
+        "The site's length reaches two bytes into the topic's.",
+        front[:4] + b"\0\x08" + front[6:],
+        BATCH,
+    )
+    yield said(
+        "name-past-the-end",
+        "malformed",
+        "A name that is longer than the plaintext.",
+        front[:4] + b"\0\xff" + front[6:20],
+    )
+    yield said(
+        "extension",
+        "unknown-extension",
+        "One byte of extensions, which no reader knows.",
+        inner_bytes(SAID, b"\1"),
+        BATCH,
+    )
+    yield said("inner-cut", "malformed", "The plaintext ends inside the inner header.", front[:-1])
+    yield said("inner-of-three-bytes", "malformed", "The plaintext ends before the first name.", front[:3])
+    yield said("no-plaintext", "malformed", "A body that is a tag alone.", b"")
+    yield said(
+        "partition-beyond-int32",
+        "malformed",
+        "Kafka's partitions are below 2^31.",
+        replace(SAID, partition=2**31),
+        BATCH,
+    )
+    yield said("first-negative", "implausible", "The span begins at -1.", replace(SAID, first=-1), BATCH)
+    yield said("span-empty", "implausible", "The span ends where it begins.", replace(SAID, next=100), BATCH)
+    yield said("span-backwards", "implausible", "The span ends before it begins.", replace(SAID, next=99), BATCH)
+    yield said("leader-epoch-minus-2", "malformed", "A leader epoch below -1.", replace(SAID, leader_epoch=-2), BATCH)
+    yield said("sealed-at-negative", "malformed", "Sealed before 1970.", replace(SAID, sealed_at=-1), BATCH)
+    yield said(
+        "sealed-before-the-session",
+        "expired",
+        "Sealed a millisecond before its session was made.",
+        replace(SAID, sealed_at=MADE_AT - 1),
+        BATCH,
+    )
+    yield said(
+        "sealed-after-the-session",
+        "expired",
+        "Sealed a millisecond after its session's end.",
+        replace(SAID, sealed_at=MINE.not_after + 1),
+        BATCH,
+        now=MINE.not_after,
+    )
+    yield said(
+        "sealed-ahead",
+        "ahead",
+        "Sealed more than five minutes after the reader's clock.",
+        SAID,
+        BATCH,
+        now=NOW - 300_001,
+    )
+    yield said(
+        "more-records-than-offsets",
+        "implausible",
+        "Four records in a span of three offsets.",
+        replace(SAID, record_count=4),
+        BATCH,
+    )
+    yield said(
+        "more-batches-than-records",
+        "implausible",
+        "Four batches of three records.",
+        replace(SAID, batch_count=4),
+        BATCH,
+    )
+    yield said(
+        "records-without-bytes", "implausible", "Three records, and no byte.", replace(SAID, uncompressed_size=0)
+    )
+    yield said(
+        "bytes-without-records",
+        "implausible",
+        "Bytes of batches, and no record.",
+        replace(SAID, record_count=0, batch_count=0),
+        BATCH,
+    )
+    yield said(
+        "batch-below-61-bytes",
+        "implausible",
+        "A batch smaller than its own header.",
+        replace(SAID, uncompressed_size=60),
+        BATCH[:60],
+    )
+    yield said(
+        "size-differs",
+        "malformed",
+        "One byte of batches more than is stated.",
+        replace(SAID, uncompressed_size=len(BATCH) - 1),
+        BATCH,
+    )
+    yield said(
+        "cause-of-records", "malformed", "Records, with a cause of loss.", replace(SAID, cause=Cause.DELETED), BATCH
+    )
+    yield said("lost-without-cause", "malformed", "A lost span without its cause.", lost(cause=Cause.NONE))
+    yield said(
+        "cause-unknown", "malformed", "A cause of loss that no reader knows.", inner_bytes(lost())[:-3] + b"\4\0\0"
+    )
+    yield said(
+        "lost-with-records",
+        "implausible",
+        "A lost span with records in it.",
+        replace(SAID, kind=Kind.LOST, cause=Cause.DELETED),
+        BATCH,
+    )
+    yield said(
+        "padding-not-zero",
+        "malformed",
+        "The last byte of the padding is 1.",
+        replace(SAID, padding_size=16),
+        BATCH + bytes(15) + b"\1",
+    )
+    yield said(
+        "padding-missing",
+        "malformed",
+        "More padding is stated than there is plaintext.",
+        replace(SAID, padding_size=5000),
+        BATCH,
+    )
+
+
+def sizes() -> Iterator[Case]:
+    text = bytes(100_000)
+    packed = inner(text, compression=Compression.ZSTD)
+    frame = compression.compress([text])
+    yield said(
+        "bomb-frame-says-more",
+        "malformed",
+        "A frame of 100 MiB of zeros, where 100000 bytes are stated.",
+        packed,
+        compression.compress([bytes(MIB)] * 100),
+    )
+    unsized = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(40 * MIB))
+    yield said(
+        "bomb-frame-says-nothing",
+        "malformed",
+        "A frame of 40 MiB of zeros that does not state its content's size.",
+        packed,
+        unsized,
+    )
+    lying = (
+        frame[:5] + (50_000).to_bytes(4, "little") + frame[9:]
+    )  # the content's size stands after magic and descriptor
+    yield said(
+        "bomb-frame-lies",
+        "malformed",
+        "A frame that states less than it holds, as the inner header does.",
+        replace(packed, uncompressed_size=50_000),
+        lying,
+    )
+    yield said(
+        "states-65-mib",
+        "too-large",
+        "A true frame of 65 MiB of zeros, stated as what it is.",
+        replace(packed, uncompressed_size=65 * MIB),
+        compression.compress([bytes(MIB)] * 65),
+    )
+    yield said(
+        "states-too-many-records",
+        "too-large",
+        "More than 4194304 records.",
+        replace(packed, next=100 + 2**23, record_count=2**22 + 1, last_stable=2**24),
+        frame,
+    )
+    yield said(
+        "states-too-many-batches",
+        "too-large",
+        "More than 131072 batches.",
+        replace(
+            packed,
+            next=100 + 2**18,
+            record_count=2**18,
+            batch_count=2**17 + 1,
+            uncompressed_size=2**23 + 61,
+            last_stable=2**24,
+        ),
+        frame,
+    )
+    yield said("frame-cut", "malformed", "The zstd frame lacks its last byte.", packed, frame[:-1])
+    yield said("frame-and-more", "malformed", "A byte after the zstd frame.", packed, frame + b"\0")
+    yield said(
+        "frame-twice", "malformed", "An empty zstd frame after the first.", packed, frame + compression.compress([])
+    )
+    yield said(
+        "no-frame",
+        "malformed",
+        "Compression says zstd, and the batches are as they are.",
+        replace(packed, uncompressed_size=len(BATCH)),
+        BATCH,
+    )
+    yield said(
+        "nothing-compressed", "malformed", "Compression of no bytes at all.", inner(compression=Compression.ZSTD)
+    )
+
+
+def cases() -> list[Case]:
+    """Every case of the envelope, in the order of the opening."""
+    groups = (opens, foreign, altered, misplaced, unproven, inside, sizes)
+    return [case for group in groups for case in group()]
