@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from sealwire.keys import wire
-from sealwire.keys.primitives import ED25519
+from sealwire.keys.primitives import ED25519, SIGNATURE_SIZE
 from sealwire.keys.reason import Misuse, Reason, Rejected
-from sealwire.keys.wire import SKEW, Fields, Type
+from sealwire.keys.wire import ENTRY_SIZE, SKEW, Fields, Type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,11 @@ class Credential(CredentialFields, frozen=True, dict=True):
     project_id: bytes
     digest: bytes
     statement: bytes
+
+    @property
+    def signer(self) -> bytes:
+        """The digest of the authority key that signed it."""
+        return self.statement[-ENTRY_SIZE:-SIGNATURE_SIZE]
 
     @cached_property
     def site(self) -> str:

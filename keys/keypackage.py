@@ -17,7 +17,7 @@ import msgspec
 from sealwire.keys import wire
 from sealwire.keys.primitives import RECEIVING_SIZE, SUITE, Random, ReceivingKey
 from sealwire.keys.reason import Misuse, Reason, Rejected
-from sealwire.keys.wire import SKEW, Fields, Type
+from sealwire.keys.wire import ENTRY_SIZE, SKEW, Fields, Type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +57,7 @@ class KeyPackage(KeyPackageFields, frozen=True):
     """A key package whose signature was checked."""
 
     digest: bytes
+    entry: bytes  # who signed, and the signature
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def read(statement: bytes, project_id: bytes, credential: CredentialFields, now:
     if any(window.suite == SUITE and len(window.public) != RECEIVING_SIZE for window in fields.windows):
         raise Rejected(Reason.BAD_KEY, "a receiving key of another length than its suite's")
     wire.check_signers(frame, credential.identity_key)
-    return KeyPackage(**msgspec.structs.asdict(fields), digest=frame.digest)
+    return KeyPackage(**msgspec.structs.asdict(fields), digest=frame.digest, entry=statement[-ENTRY_SIZE:])
 
 
 def pick(package: KeyPackageFields, now: int, used: int = 0) -> tuple[int, bytes]:

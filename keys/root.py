@@ -69,6 +69,11 @@ class Root(RootFields, frozen=True, dict=True):
         if len(frame.entries) != 1:
             raise Rejected(Reason.UNKNOWN_SIGNER, f"{len(frame.entries)} signatures, not the authority's one")
         signer, signature = frame.entries[0]
+        if not primitives.verify(self.authority(signer, made_at, now), frame.signed, signature):
+            raise Rejected(Reason.BAD_SIGNATURE, "not the authority's signature")
+
+    def authority(self, signer: bytes, made_at: int, now: int) -> bytes:
+        """Give the authority key of this digest, if it counts for a statement of this date; else raise `Rejected`."""
         public, until, since = self._authority.get(signer, (None, 0, None))
         if public is None:
             raise Rejected(Reason.UNKNOWN_SIGNER, f"{signer.hex()[:16]} is no authority key of root {self.version}")
@@ -76,8 +81,7 @@ class Root(RootFields, frozen=True, dict=True):
             raise Rejected(Reason.DISTRUSTED, f"root {self.version} distrusts {signer.hex()[:16]} since {since}")
         if max(made_at, now) > until:
             raise Rejected(Reason.EXPIRED, f"authority key {signer.hex()[:16]} ended at {until}")
-        if not primitives.verify(public, frame.signed, signature):
-            raise Rejected(Reason.BAD_SIGNATURE, "not the authority's signature")
+        return public
 
 
 _DECODER: Final = msgspec.msgpack.Decoder(RootFields)

@@ -20,7 +20,7 @@ import msgspec
 from sealwire.keys import primitives, wire
 from sealwire.keys.primitives import ED25519, SECRET_SIZE, SEED_SIZE, SUITE, Random, SigningKey
 from sealwire.keys.reason import Misuse, Reason, Rejected
-from sealwire.keys.wire import CAPS, SKEW, Fields, Type
+from sealwire.keys.wire import CAPS, ENTRY_SIZE, SKEW, Fields, Type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,7 @@ class Claim(SessionFields, frozen=True):
 
     project_id: bytes
     digest: bytes
+    entry: bytes  # who signed, and the signature
     sender: Credential
 
 
@@ -217,7 +218,13 @@ def read(statement: bytes, project_id: bytes, read_credential: Callable[[bytes],
     if not sender.valid_at(fields.made_at):
         raise Rejected(Reason.EXPIRED, f"made at {fields.made_at} under a credential that ended at {sender.not_after}")
     wire.check_signers(frame, sender.identity_key)
-    return Claim(**msgspec.structs.asdict(fields), project_id=project_id, digest=frame.digest, sender=sender)
+    return Claim(
+        **msgspec.structs.asdict(fields),
+        project_id=project_id,
+        digest=frame.digest,
+        entry=statement[-ENTRY_SIZE:],
+        sender=sender,
+    )
 
 
 def proven(claim: Claim, secret: bytes) -> InboundSession:

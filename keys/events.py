@@ -1,0 +1,89 @@
+"""What learning a batch of statements brought: values for logs, counters and the next steps of a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sealwire.keys.credential import Credential
+    from sealwire.keys.reason import Reason
+    from sealwire.keys.session import InboundSession
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A statement that does not count. `digest` is H over all of its bytes."""
+
+    reason: Reason
+    detail: str
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Waits:
+    """A statement that cannot be judged yet: dated ahead, or what it rests on is not known. Judged again by itself."""
+
+    reason: Reason
+    detail: str
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A statement that is for somebody else to read: its type's name, or the number of one that is not known."""
+
+    type: str
+
+
+@dataclass(frozen=True)
+class Rooted:
+    """A newer root counts. `dropped` members are no longer known under it: their authority key is distrusted."""
+
+    version: int
+    statement: bytes = field(repr=False)
+    dropped: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A newer credential counts: of a new member, or one renewed."""
+
+    credential: Credential
+    new: bool
+
+
+@dataclass(frozen=True)
+class KeysAnnounced:
+    """A newer key package counts. `new` where none was known of this member."""
+
+    member_id: bytes
+    new: bool
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A session statement stands; its secret is not proven yet. `digest` is the statement's."""
+
+    session_id: bytes
+    member_id: bytes
+    channel: str
+    made_at: int
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A grant addressed to us stands, of a session that is claimed: `Trust.unwrap_new` opens it."""
+
+    session_id: bytes
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session was granted to us and proven; it is in the secrets that came with this."""
+
+    session: InboundSession
+
+
+Event = Refused | Waits | Skipped | Rooted | Admitted | KeysAnnounced | Claimed | Granted | Opened

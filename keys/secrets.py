@@ -1,0 +1,165 @@
+"""Everything that one worker must remember: its secrets, and the floors of what may only grow.
+
+A vault keeps it as one sealed file and saves it before its secrets are used. The encoding is a version byte and a
+msgpack array; it is our own, read back by ourselves alone, and as strict as a statement's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+from sealwire.keys import identity as identities
+from sealwire.keys import wire
+from sealwire.keys.identity import Identity
+from sealwire.keys.keypackage import GRACE, HeldKey, expire
+from sealwire.keys.primitives import ReceivingKey, SigningKey
+from sealwire.keys.reason import Reason, Rejected
+from sealwire.keys.session import InboundSession
+from sealwire.keys.wire import Fields
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+ENCODING: Final = 1
+HOLD: Final = 7 * 24 * 3600 * 1000  # ms after a session's end, when its secret goes at the latest
+
+
+class Floor(NamedTuple):
+    """The highest that was seen of one member: an older statement, served again by the cloud, is refused."""
+
+    credential_serial: int = 0
+    package_serial: int = 0
+    package_made_at: int = 0
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What a worker remembers. A value: each change gives the next one."""
+
+    identity: Identity
+    project_id: bytes | None = None
+    root: bytes | None = field(default=None, repr=False)  # the newest root statement accepted
+    request: bytes | None = field(default=None, repr=False)  # one that waits for its answer
+    credential: bytes | None = field(default=None, repr=False)
+    held: tuple[HeldKey, ...] = field(default=(), repr=False)
+    inbound: Mapping[bytes, InboundSession] = field(default_factory=dict, repr=False)
+    floors: Mapping[bytes, Floor] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def begin(cls, identity: Identity) -> Secrets:
+        """Begin with a new identity and nothing else."""
+        return cls(identity)
+
+    def asked(self, project_id: bytes, root: bytes, request: bytes) -> Secrets:
+        """Remember the project that is being joined and the request that was made."""
+        return replace(self, project_id=project_id, root=root, request=request)
+
+    def admitted(self, credential: bytes) -> Secrets:
+        """Remember one's own credential; the request is done with."""
+        return replace(self, credential=credential, request=None)
+
+    def rooted(self, root: bytes) -> Secrets:
+        """Remember a newer root."""
+        return replace(self, root=root)
+
+    def holding(self, held: tuple[HeldKey, ...]) -> Secrets:
+        """Remember these receiving keys instead of the present ones."""
+        return replace(self, held=held)
+
+    def remember(self, *sessions: InboundSession) -> Secrets:
+        """Remember sessions that were granted."""
+        if not sessions:
+            return self
+        return replace(self, inbound={**self.inbound, **{session.id: session for session in sessions}})
+
+    def raised(self, floors: Mapping[bytes, Floor]) -> Secrets:
+        """Raise floors (`Trust.floors`); none ever sinks."""
+        higher = {
+            member_id: Floor(*map(max, floor, self.floors.get(member_id, Floor())))
+            for member_id, floor in floors.items()
+            if self.floors.get(member_id) != floor
+        }
+        return replace(self, floors={**self.floors, **higher}) if higher else self
+
+    def forget(
+        self,
+        now: int,
+        *,
+        done: Collection[bytes] = (),
+        hold: int = HOLD,
+        receiving: bool = True,
+        grace: int = GRACE,
+    ) -> Secrets:
+        """Erase what is over: sessions that are done with (ids) or ended `hold` ms ago, and old receiving keys.
+
+        After a start a caller leaves the receiving keys (`receiving=False`) until it has read the sessions topic to its
+        end, since grants for them may stand there.
+        """
+        inbound = {
+            session.id: session
+            for session in self.inbound.values()
+            if session.id not in done and session.not_after + hold > now
+        }
+        held = expire(self.held, now, grace) if receiving else self.held
+        if len(inbound) == len(self.inbound) and len(held) == len(self.held):
+            return self
+        return replace(self, inbound=inbound, held=held)
+
+    def encode(self) -> bytes:
+        """Write all of it, secrets included, for a vault to seal."""
+        identity = self.identity
+        return bytes((ENCODING,)) + wire.pack(
+            _Stored(
+                identity.member_id,
+                identity.signing.seed,
+                identity.made_at,
+                self.project_id,
+                self.root,
+                self.request,
+                self.credential,
+                tuple((each.start, each.end, each.receiving.encode()) for each in self.held),
+                tuple(session.encode() for session in self.inbound.values()),
+                tuple((member_id, *floor) for member_id, floor in self.floors.items()),
+            )
+        )
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Secrets:
+        """Read what `encode` wrote, or raise `Rejected`: unknown-version (of a newer release), malformed."""
+        if encoded[:1] != bytes((ENCODING,)):
+            raise Rejected(Reason.UNKNOWN_VERSION, "secrets in an encoding of another release")
+        stored = wire.unpack(encoded[1:], _STORED)
+        sessions: Iterable[InboundSession] = map(InboundSession.decode, stored.inbound)
+        return cls(
+            Identity(stored.member_id, SigningKey.from_seed(stored.seed), stored.made_at),
+            stored.project_id,
+            stored.root,
+            stored.request,
+            stored.credential,
+            tuple(HeldKey(start, end, ReceivingKey.decode(seed)) for start, end, seed in stored.held),
+            {session.id: session for session in sessions},
+            {member_id: Floor(*floor) for member_id, *floor in stored.floors},
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """What people compare: the identity's."""
+        return identities.fingerprint(self.identity.member_id)
+
+
+class _Stored(Fields, frozen=True):
+    member_id: wire.Id
+    seed: wire.Id
+    made_at: wire.Time
+    project_id: wire.Id | None
+    root: bytes | None
+    request: bytes | None
+    credential: bytes | None
+    held: tuple[tuple[wire.Time, wire.Time, wire.Id], ...]
+    inbound: tuple[bytes, ...]
+    floors: tuple[tuple[wire.Id, wire.Serial, wire.Serial, wire.Time], ...]
+
+
+_STORED: Final = msgspec.msgpack.Decoder(_Stored)
