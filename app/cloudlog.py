@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 0.5
 ATTEMPT_S: Final = 5.0
+_BACK: Final = 16  # offsets: the newest ones may be transactions' markers, which are no records
 LARGEST: Final = 8 << 20  # bytes of one record: what our cloud topics are made with
 
 _LOGIN: Final = (
@@ -167,6 +168,24 @@ class CloudLog:
                     self._refused(error, topic)
                     self._say_away()
                 yield None
+
+    def newest(self, topic: str, partition: int = 0, *, seconds: float = 20) -> CloudRecord:
+        """Read the newest record; raises `Failure` where there is none, or nobody answers."""
+        self.wait(topic, seconds=seconds)
+        place = TopicPartition(topic, partition)
+        with self._consumer(place) as read:
+            try:
+                # The end that is told may be short of the true one; it is never short of the last batch's beginning.
+                first, end = read.get_watermark_offsets(place, timeout=seconds)
+            except KafkaException as error:
+                self._refused(error.args[0], topic)
+                raise self._nobody() from None
+        found = None
+        for record in self.follow(topic, max(first, end - _BACK), partition=partition, to_end=True):
+            found = record or found
+        if found is None:
+            raise Failure(f"Partition {partition} of topic {topic} is empty.")
+        return found
 
     def read_one(self, topic: str, partition: int, offset: int, *, seconds: float = 20) -> CloudRecord:
         """Read the record at an offset; raises `Failure` where there is none, or nobody answers in time."""

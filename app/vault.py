@@ -80,7 +80,7 @@ def create_vault(file: Path, custody: Custody, secrets: Secrets) -> Vault:
         cost = COST if custody.kind is Kind.PASSPHRASE else Cost(0, 0)
         salt = os.urandom(SALT_SIZE)
         secret = custody.sealing_secret(salt, cost, asking_for=f"identity '{directory.name}'", twice=True)
-        header = Header(custody.kind, cost, salt, 0, secrets.member_id, directory.name)
+        header = Header(custody.kind, cost, salt, 0, secrets.identity.member_id, directory.name)
         vault = Vault(file, header, secret, secrets, lock)
         vault.save(secrets)
     except BaseException:
@@ -147,7 +147,7 @@ def _open(file: Path, custody: Custody, lock: DirectoryLock | None) -> Vault:
         secrets = Secrets.decode(packed)
     except (CryptoError, Rejected):
         _damaged(file, "it was altered, or written by another version")
-    if secrets.member_id != header.member_id:
+    if secrets.identity.member_id != header.member_id:
         _damaged(file, "what it says outside is not what it holds")
     return Vault(file, header, secret, secrets, lock)
 
@@ -194,7 +194,7 @@ class Vault:
         Raises `Failure` for secrets of another identity, for a file that a newer save stands in (a vault that two
         processes write, past the lock), and when the disk refuses; the old file is then as it was.
         """
-        if secrets.member_id != self._header.member_id:
+        if secrets.identity.member_id != self._header.member_id:
             raise Failure(f"Refused to write the secrets of another identity into the vault {self.file}.")
         self._refuse_older()
         header = replace(self._header, generation=self._header.generation + 1)

@@ -1,0 +1,197 @@
+"""What an administrator does: a project, its cloud topics, tickets, and the authority that answers."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from sealwire.app import options, papers, topics
+from sealwire.app import project as projects
+from sealwire.app.authority import Authority
+from sealwire.app.cloudlog import CloudLog
+from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.lockdir import DirectoryLock
+from sealwire.app.names import plain_problem
+from sealwire.app.office import Office, publish_root
+from sealwire.app.options import say
+from sealwire.app.project import now_ms
+from sealwire.app.vault import write_whole
+from sealwire.keys import identity as identities
+from sealwire.keys.reason import Rejected
+from sealwire.keys.wire import good_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BOOTSTRAP: Final = "bootstrap"  # the setting of the books that tickets carry
+_UNITS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_MOST_LIFE: Final = 90 * _UNITS["d"]
+_MOST_VALUE: Final = 200  # characters of an attribute's value
+
+
+@click.group()
+def project() -> None:
+    """A project: one authority and its members."""
+
+
+@project.command("create")
+@click.argument("name")
+@options.project_directory
+def project_create(name: str, directory: Path) -> None:
+    """Make a project here, offline: root, authority key and books."""
+    made = projects.create(name, directory)
+    click.echo(made.id.hex())
+    say(
+        f"Project {name} is made in {directory.resolve()}; above is its id. Move {projects.ROOT_KEY} to a place that is "
+        f"offline: only the next root needs it.\n"
+        f"Next: sealwire project cloud --bootstrap HOST:PORT [--kafka-config FILE]"
+    )
+
+
+@project.command("cloud")
+@options.project_directory
+@options.cloud
+def project_cloud(directory: Path, cloud: options.CloudOptions) -> None:
+    """Make the project's three topics in the cloud, and publish its root there. Runs again as often as you like."""
+    opened = projects.open_project(directory)
+    books = opened.books()
+    cluster = cloud.cluster(books.setting(BOOTSTRAP) or "")
+    made = topics.make_project_topics(cluster, opened.name)
+    with CloudLog(cluster, say) as log:
+        published = publish_root(opened, log)
+    books.note(BOOTSTRAP, cluster.bootstrap)
+    books.close()
+    say(f"topics made: {', '.join(made) or 'none, they were there'}")
+    say("root 1 published" if published else "root 1 was there")
+    say("Next: sealwire ticket create --attribute role=member --attribute site=SITE > NAME.ticket")
+    say(f"and, where requests are to be answered: sealwire authority run --bootstrap {cluster.bootstrap}")
+
+
+@click.group()
+def ticket() -> None:
+    """Tickets: one enrolment each."""
+
+
+@ticket.command("create")
+@options.project_directory
+@click.option("--attribute", "-a", "attributes", multiple=True, metavar="NAME=VALUE", help="Say role=member and site=...")
+@click.option("--expires", default="24h", show_default=True, metavar="TIME", help="How long it can be spent: 30m, 24h, 7d.")
+@click.option("--bootstrap", "-b", metavar="HOST:PORT", help="The cloud's Kafka, as the site reaches it.")
+@click.option("--out", type=options.FILE, help="Write to this file (mode 0600) instead of standard output.")
+def ticket_create(
+    directory: Path, attributes: tuple[str, ...], expires: str, bootstrap: str | None, out: Path | None
+) -> None:
+    """Make a one-time ticket, and print it: `> producer1.ticket`."""
+    found = _attributes(attributes)
+    life = _life(expires)
+    opened = projects.open_project(directory)
+    books = opened.books()
+    address = bootstrap or books.setting(BOOTSTRAP) or ""
+    text = Authority(opened, books).make_ticket(found, life, address, os.urandom, now_ms())
+    books.close()
+    if out:
+        try:
+            write_whole(out, text)
+        except OSError as error:
+            raise Failure(f"{out} cannot be written: {error.strerror}.", code=CONFIGURATION) from None
+    else:
+        options.standard_output(text)
+    site = found.get("site")
+    say(f"A ticket of project {opened.name} for {f'site {site}' if site else 'a site named as the member'}, {expires}.")
+    if not address:
+        say("It does not say where the cloud is: enroll needs --bootstrap (`project cloud` notes it for tickets).")
+    if found.get("role") != "member":
+        say("Its member may neither send nor read yet: without a charter that takes the attribute role=member.")
+
+
+@click.group()
+def authority() -> None:
+    """The authority: answers requests by its books."""
+
+
+@authority.command("run")
+@options.project_directory
+@options.cloud
+@click.option("--once", is_flag=True, help="Answer what waits, then end.")
+def authority_run(directory: Path, cloud: options.CloudOptions, *, once: bool) -> None:
+    """Answer the requests that come over the cloud, until stopped."""
+    opened = projects.open_project(directory)
+    lock = DirectoryLock(directory, "authority.lock", "authority")
+    books = opened.books()
+    try:
+        judge = Authority(opened, books)
+        cluster = cloud.cluster(books.setting(BOOTSTRAP) or "")
+        with options.ends_on_signals(), CloudLog(cluster, say) as log:
+            answered = Office(judge, log, now_ms, say).run(once=once)
+            say(f"{answered} answered")
+    finally:
+        books.close()
+        lock.close()
+
+
+@authority.command("admit")
+@click.argument("request", type=options.FILE)
+@click.option("--answer", required=True, type=options.FILE, help="Where to write the answer.")
+@options.project_directory
+def authority_admit(request: Path, answer: Path, directory: Path) -> None:
+    """Answer a request that came as a file."""
+    opened = projects.open_project(directory)
+    (statement, *_) = papers.read(papers.REQUEST, request)
+    books = opened.books()
+    try:
+        verdict = Authority(opened, books).decide(statement, now_ms())
+    except Rejected as refusal:
+        raise Failure(
+            f"{request} is no request to project {opened.name}: {refusal.detail or refusal.reason}.",
+            "Is it of another project, or was it altered on its way?",
+            code=CONFIGURATION,
+        ) from None
+    finally:
+        books.close()
+    try:
+        write_whole(answer, papers.write(papers.ANSWER, [verdict.answer, opened.root.statement]), 0o644)
+    except OSError as error:
+        raise Failure(f"{answer} cannot be written: {error.strerror}.", "Run again: the answer stays.") from None
+    say(verdict.words)
+    say(f"Bring {answer} back, and there: sealwire enroll --answer {answer.name} --identity NAME")
+    if verdict.member:
+        say("Others hear of the member from the cloud: `sealwire authority run --once` publishes its credential.")
+
+
+@authority.command("members")
+@options.project_directory
+def authority_members(directory: Path) -> None:
+    """List the members, as the books have them."""
+    books = projects.open_project(directory).books()
+    for member in books.members():
+        click.echo(f"{member.name}\t{member.site}\t{identities.fingerprint(member.member_id)}\tserial {member.serial}")
+    books.close()
+
+
+def _attributes(pairs: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        problem = (
+            "has no '='" if not equals
+            else f"'{name}' cannot be an attribute's name" if not good_name(name)
+            else f"gives '{name}' twice" if name in found
+            else f"needs a value of 1 to {_MOST_VALUE} characters" if not 0 < len(value) <= _MOST_VALUE
+            else f"names a site that {plain_problem(value)}" if name == "site" and plain_problem(value)
+            else ""
+        )  # fmt: skip
+        if problem:
+            raise Failure(f"--attribute {pair} {problem}.", "Like: --attribute site=berlin", code=CONFIGURATION)
+        found[name] = value
+    return found
+
+
+def _life(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    life = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not 0 < life <= _MOST_LIFE:
+        raise Failure(f"--expires {text} is no time of up to 90 days.", "Like 30m, 24h or 7d.", code=CONFIGURATION)
+    return life

@@ -1,0 +1,255 @@
+"""The vault: one sealed file, replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sealwire.app import vault as vaults
+from sealwire.app.custody import Cost, Custody, make_key_file
+from sealwire.app.faults import Failure
+from sealwire.app.vault import create_vault, open_vault, vault_file, write_whole
+from sealwire.keys import identity as identities
+from sealwire.keys.secrets import Secrets
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vaults, "COST", Cost(1, 1 << 20))
+
+
+@pytest.fixture
+def custody(tmp_path: Path) -> Custody:
+    make_key_file(tmp_path / "vault.key")
+    return Custody(tmp_path / "vault.key")
+
+
+def secrets() -> Secrets:
+    return Secrets.begin(identities.create(os.urandom, 1_700_000_000_000))
+
+
+def made(tmp_path: Path, custody: Custody, name: str = "producer1") -> Path:
+    file = vault_file(tmp_path, name)
+    create_vault(file, custody, secrets()).close()
+    return file
+
+
+def under_passphrase(tmp_path: Path, words: str) -> Custody:
+    file = tmp_path / f"words-{words}"
+    file.write_text(words)
+    file.chmod(0o600)
+    return Custody(passphrase_file=file)
+
+
+def test_what_was_saved_is_loaded_by_the_next_process(tmp_path: Path, custody: Custody) -> None:
+    mine = secrets()
+    file = vault_file(tmp_path, "producer1")
+    with create_vault(file, custody, mine) as vault:
+        vault.save(replace(mine, request=b"a request"))
+    with open_vault(file, custody) as vault:
+        assert vault.load().request == b"a request"
+        assert vault.load().identity.member_id == mine.identity.member_id
+        assert vault.generation == 2
+
+
+def test_file_and_directory_are_private_to_their_owner(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_no_secret_stands_in_the_file_or_in_what_is_shown(tmp_path: Path, custody: Custody) -> None:
+    mine = secrets()
+    file = vault_file(tmp_path, "producer1")
+    with create_vault(file, custody, mine) as vault:
+        shown = repr(vault) + str(custody) + repr(custody) + repr(vault.load())
+        seed = mine.identity.signing.seed
+        assert seed not in file.read_bytes()
+        assert seed.hex() not in shown
+        assert repr(seed) not in shown
+
+
+def test_a_vault_under_a_passphrase_opens_with_it_and_with_no_other(tmp_path: Path) -> None:
+    file = vault_file(tmp_path, "producer1")
+    create_vault(file, under_passphrase(tmp_path, "right"), secrets()).close()
+    open_vault(file, under_passphrase(tmp_path, "right")).close()
+    before = file.read_bytes()
+    with pytest.raises(Failure, match=r"Wrong passphrase .*not touched"):
+        open_vault(file, under_passphrase(tmp_path, "wrong"))
+    assert file.read_bytes() == before
+
+
+def test_another_key_file_is_told_from_a_damaged_vault(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    make_key_file(tmp_path / "other.key")
+    with pytest.raises(Failure, match=r"Wrong key file .*other\.key"):
+        open_vault(file, Custody(tmp_path / "other.key"))
+
+
+def test_a_vault_under_another_custody_names_the_one_it_is_under(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    with pytest.raises(Failure, match="is under a key file"):
+        open_vault(file, under_passphrase(tmp_path, "right"))
+
+
+def test_a_missing_vault_names_the_command_or_the_identities_that_are_there(tmp_path: Path, custody: Custody) -> None:
+    with pytest.raises(Failure, match="sealwire identity create producer1"):
+        open_vault(vault_file(tmp_path, "producer1"), custody)
+    made(tmp_path, custody, "consumer")
+    with pytest.raises(Failure, match="Its identities are: consumer"):
+        open_vault(vault_file(tmp_path, "producer1"), custody)
+    assert not (tmp_path / "producer1").exists()
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666])
+def test_a_vault_that_others_can_touch_is_refused_with_the_cure(tmp_path: Path, custody: Custody, mode: int) -> None:
+    file = made(tmp_path, custody)
+    file.chmod(mode)
+    with pytest.raises(Failure, match="too open.*chmod 600"):
+        open_vault(file, custody)
+
+
+def test_a_vault_under_another_name_is_of_another_identity(tmp_path: Path, custody: Custody) -> None:
+    made(tmp_path, custody, "producer1").parent.rename(tmp_path / "producer2")
+    with pytest.raises(Failure, match="is of another identity: 'producer1'"):
+        open_vault(vault_file(tmp_path, "producer2"), custody)
+
+
+def test_a_vault_in_use_names_the_process_that_uses_it(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    with open_vault(file, custody), pytest.raises(Failure, match=rf"in use by another process: pid {os.getpid()},"):
+        open_vault(file, custody)
+    open_vault(file, custody).close()
+
+
+def test_a_vault_in_use_can_still_be_looked_into_without_the_lock(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    with open_vault(file, custody), open_vault(file, custody, lock=False) as looking:
+        assert looking.load().request is None
+
+
+def test_a_vault_is_never_made_over_another(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    before = file.read_bytes()
+    with pytest.raises(Failure, match="already"):
+        create_vault(file, custody, secrets())
+    assert file.read_bytes() == before
+
+
+def test_secrets_of_another_identity_are_not_written(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    before = file.read_bytes()
+    with open_vault(file, custody) as vault, pytest.raises(Failure, match="another identity"):
+        vault.save(secrets())
+    assert file.read_bytes() == before
+
+
+def test_a_newer_file_of_another_process_is_not_overwritten(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    with open_vault(file, custody) as mine, open_vault(file, custody, lock=False) as other:
+        other.save(replace(other.load(), request=b"newer"))
+        with pytest.raises(Failure, match="changed by another process"):
+            mine.save(replace(mine.load(), request=b"older"))
+    with open_vault(file, custody) as vault:
+        assert vault.load().request == b"newer"
+
+
+def test_a_disk_that_refuses_leaves_the_old_file(
+    tmp_path: Path, custody: Custody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = made(tmp_path, custody)
+    before = file.read_bytes()
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with open_vault(file, custody) as vault:
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(Failure, match=r"No space left.*The old one stands"):
+            vault.save(replace(vault.load(), request=b"new"))
+        assert vault.load().request is None
+    assert file.read_bytes() == before
+    assert sorted(found.name for found in file.parent.iterdir()) == ["lock", "vault"]
+
+
+def test_a_file_of_a_process_that_was_killed_while_writing_is_in_nobodys_way(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    file.with_name("vault.new").write_bytes(b"half")
+    with open_vault(file, custody) as vault:
+        vault.save(replace(vault.load(), request=b"new"))
+    with open_vault(file, custody) as vault:
+        assert vault.load().request == b"new"
+
+
+def test_a_process_that_is_killed_while_it_saves_leaves_one_of_its_whole_vaults(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    code = (
+        "import sys; from dataclasses import replace; from pathlib import Path\n"
+        "from sealwire.app.vault import open_vault; from sealwire.app.custody import Custody\n"
+        "vault = open_vault(Path(sys.argv[1]), Custody(Path(sys.argv[2])))\n"
+        "print('ready', flush=True)\n"
+        "while True: vault.save(replace(vault.load(), request=bytes(100000)))\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(file), str(custody.key_file)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    first = file.stat().st_ino
+    while file.stat().st_ino == first:
+        pass
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    with open_vault(file, custody) as vault:
+        assert vault.load().request == bytes(100000)
+
+
+@given(data=st.data())
+def test_any_altered_byte_is_a_failure_in_words_and_never_secrets(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    directory = tmp_path_factory.mktemp("vault")
+    make_key_file(directory / "vault.key")
+    custody = Custody(directory / "vault.key")
+    file = made(directory, custody)
+    content = bytearray(file.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 1))
+    content[at] ^= data.draw(st.integers(1, 255))
+    file.write_bytes(content)
+    with pytest.raises(Failure, match="damaged"):
+        open_vault(file, custody)
+    assert file.read_bytes() == content
+
+
+def test_an_altered_vault_with_a_fitting_checksum_is_still_refused(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    content = bytearray(file.read_bytes()[:-32])
+    content[-1] ^= 1
+    write_whole(file, bytes(content) + vaults.primitives.digest(bytes(content)))
+    with pytest.raises(Failure, match="was altered"):
+        open_vault(file, custody)
+
+
+@pytest.mark.parametrize("left", [0, 1, 13, 14, 50, 120, 200])
+def test_a_vault_that_is_cut_short_is_damaged(tmp_path: Path, custody: Custody, left: int) -> None:
+    file = made(tmp_path, custody)
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(Failure, match="damaged"):
+        open_vault(file, custody)
+
+
+def test_saving_through_a_directory_of_another_owner_is_a_failure_in_words(tmp_path: Path, custody: Custody) -> None:
+    file = made(tmp_path, custody)
+    with open_vault(file, custody) as vault:
+        (file.parent / "lock").unlink()
+        file.unlink()
+        file.parent.rmdir()
+        with pytest.raises(Failure, match="could not be written"):
+            vault.save(vault.load())
