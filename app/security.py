@@ -204,21 +204,14 @@ class Reading:
 
     def _tls(self) -> None:
         self._store("truststore", {"ssl.ca.location": "location", "ssl.ca.pem": "certificates"})
-        self._store(
-            "keystore",
-            {
-                "ssl.certificate.location": "location",
-                "ssl.certificate.pem": "certificate.chain",
-            },
-        )
-        if "ssl.certificate.location" in self.security:
-            self.security.setdefault("ssl.key.location", self.security["ssl.certificate.location"])
-        for theirs, ours in {
-            "ssl.keystore.key": "ssl.key.pem",
-            "ssl.key.password": "ssl.key.password",
-        }.items():
-            if theirs in self._found:
-                self.security[ours] = self.text(theirs)
+        self._store("keystore", {"ssl.certificate.location": "location"})
+        if "ssl.certificate.location" in self.security:  # one file of both
+            self.security["ssl.key.location"] = self.security["ssl.certificate.location"]
+        if "ssl.key.password" in self._found:
+            self.security["ssl.key.password"] = self.text("ssl.key.password")
+        for name in ("ssl.keystore.certificate.chain", "ssl.keystore.key"):
+            if name in self._found:
+                self.fault(name, "is not read from here", "put both into a PEM file: ssl.keystore.location, .type=PEM")
         for name in ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location"):
             if name in self._found:
                 self.security[name] = self._file(name)

@@ -1,0 +1,189 @@
+"""The commands that take a node's YAML: `up`, `status`, `site init`, `topics apply`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from sealwire.app import clientfile, logs, screen, status_page
+from sealwire.app.config import require
+from sealwire.app.faults import RUNTIME, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+    from sealwire.agents.settings import Cluster
+    from sealwire.app.topics import Step
+
+NODE = click.argument("node_file", metavar="NODE.yaml", type=click.Path(path_type=Path))
+YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+@click.command()
+@NODE
+def up(node_file: Path) -> int:
+    """Run the workers of NODE.yaml: one to seal, one to open, whichever it has mappings for.
+
+    A worker that ends is started again, after half a second at first and thirty at most. SIGTERM or Ctrl-C stops
+    them all. Exit code 2: a worker is misconfigured; its own lines say how.
+    """
+    from sealwire.app.up import Supervisor, workers  # noqa: PLC0415 - brings Faust
+
+    node = require(node_file)
+    logs.begin(node.log_level)
+    running = workers(node)
+
+    async def work() -> int:
+        return await Supervisor(running).run()
+
+    return asyncio.run(work())
+
+
+@click.command("status")
+@NODE
+@click.option("--json", "as_json", is_flag=True, help="Print what the workers say as JSON.")
+def status(node_file: Path, *, as_json: bool) -> int:
+    """Show what the workers of NODE.yaml do: channels, source partitions, positions, cursors, what was refused.
+
+    Exit code 1: a worker is away or not ready, or a source partition does not flow.
+    """
+    from sealwire.app.status import ask  # noqa: PLC0415
+
+    words = ask(require(node_file))
+    if as_json:
+        click.echo(json.dumps({"node": str(node_file), "workers": [word.as_json() for word in words]}, indent=2))
+    else:
+        status_page.show(screen.console(), words)
+    return RUNTIME if any(word.troubles for word in words) else 0
+
+
+@click.group()
+def site() -> None:
+    """Make the local topics that a site's workers need."""
+
+
+@site.command("init")
+@NODE
+@click.option("--kafka-config", "config", type=click.Path(path_type=Path), help="Client file of a local administrator.")
+def site_init(node_file: Path, config: Path | None) -> int:
+    """Make lanes, cursors and the topics to open into, at the local cluster of NODE.yaml.
+
+    Safe to run again. The number of lanes is fixed here: a YAML that differs later is refused.
+    """
+    from sealwire.agents.client import Admin, ClusterAway, ClusterRefused  # noqa: PLC0415
+    from sealwire.app import topics as making  # noqa: PLC0415
+
+    node = require(node_file)
+    local = _administrator(node.local, config)
+    screen_ = screen.console()
+
+    async def cloud_topics() -> dict[str, int] | None:
+        try:
+            return await Admin(node.cloud).topics() if node.opening else {}
+        except (ClusterAway, ClusterRefused):
+            return None
+
+    async def work() -> list[Step]:
+        admin = Admin(local)
+        steps = making.site_steps(node, await admin.topics(), await cloud_topics())
+        _show(screen_, f"Local topics at {local.bootstrap}", steps)
+        making.refuse(steps, "Set lanes: in the YAML to what the topics were made with.")
+        _done(screen_, await making.carry_out(admin, steps))
+        return steps
+
+    steps = making.run(local, work())
+    return _waiting(
+        steps, "Run this again when they are there, or let the worker make them from the first envelope on."
+    )
+
+
+@click.group()
+def topics() -> None:
+    """Make the cloud topics that the mappings need."""
+
+
+@topics.command("apply")
+@NODE
+@YES
+@click.option("--kafka-config", "config", type=click.Path(path_type=Path), help="Client file of a cloud administrator.")
+@click.option("--retention-days", type=click.IntRange(1, 3650), default=7, show_default=True, help="Of new topics.")
+def topics_apply(node_file: Path, config: Path | None, retention_days: int, *, yes: bool) -> int:
+    """Make and grow the cloud topics that the mappings of NODE.yaml seal into, after showing them.
+
+    Safe to run again. Nothing is ever removed, and the settings of topics that exist are left alone.
+    """
+    from sealwire.agents.client import Admin  # noqa: PLC0415
+    from sealwire.app import topics as making  # noqa: PLC0415
+
+    node = require(node_file)
+    cloud = _administrator(node.cloud, config)
+    screen_ = screen.console()
+
+    async def local_topics() -> dict[str, int]:
+        return await Admin(node.local).topics() if node.sealing else {}
+
+    async def look() -> tuple[list[Step], dict[str, int]]:
+        admin = Admin(cloud)
+        steps = making.cloud_steps(node, local, await admin.topics(), retention_days=retention_days)
+        return steps, {} if cloud.embedded else await making.small_topics(admin, steps)
+
+    async def apply(steps: Sequence[Step]) -> list[str]:
+        return await making.carry_out(Admin(cloud), steps)
+
+    local = making.run(node.local, local_topics())
+    steps, small = making.run(cloud, look())
+    _show(screen_, f"Cloud topics at {cloud.bootstrap}", steps)
+    for topic, takes in small.items():
+        click.echo(
+            f"warning: {topic} takes records of {takes} bytes at most, an envelope may have {making.MESSAGE_BYTES}: "
+            f"kafka-configs --alter --topic {topic} --add-config max.message.bytes={making.MESSAGE_BYTES}",
+            err=True,
+        )
+    if retention_days > making.SESSIONS_DAYS:
+        click.echo(
+            f"warning: sessions are kept for {making.SESSIONS_DAYS} days: what is older cannot be opened by a reader "
+            f"that comes late. Raise retention.ms of {node.project}.sessions too.",
+            err=True,
+        )
+    if any(step.deed in {making.Deed.MAKE, making.Deed.GROW} for step in steps):
+        if not yes and not _agreed():
+            raise Failure("Nothing was made.", "Answer y, or give --yes.")
+        _done(screen_, making.run(cloud, apply(steps)))
+    else:
+        screen_.print("Nothing to make.")
+    return _waiting(steps, "Make the local topics first, or ask the sending site; then run this again.")
+
+
+def _administrator(cluster: Cluster, config: Path | None) -> Cluster:
+    """Give the same cluster with an administrator's login, where one is given."""
+    return clientfile.cluster(cluster.bootstrap, config, embedded=cluster.embedded) if config else cluster
+
+
+def _agreed() -> bool:
+    try:
+        return click.confirm("Make these?", default=False)
+    except click.Abort:
+        return False
+
+
+def _show(console: Console, title: str, steps: Sequence[Step]) -> None:
+    rows = [(step.deed, step.topic, str(step.partitions or ""), step.why) for step in steps]
+    console.print(screen.table(title, ("", "topic", "partitions#", ""), rows))
+
+
+def _done(console: Console, made: Sequence[str]) -> None:
+    console.print(f"Made: {', '.join(made)}" if made else "Nothing to make.")
+
+
+def _waiting(steps: Sequence[Step], cure: str) -> int:
+    waiting = [step for step in steps if step.deed == "wait"]
+    if not waiting:
+        return 0
+    for step in waiting:
+        click.echo(f"waiting: {step.topic}: {step.why}", err=True)
+    click.echo(f"  cure: {cure}", err=True)
+    return RUNTIME

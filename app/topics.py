@@ -1,0 +1,205 @@
+"""Which topics a node and a project need, which of them are there, and making the rest; never less of what is there."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sealwire.agents.client import Admin, ClusterAway, ClusterRefused, TopicPlan
+from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.names import project_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+
+    from sealwire.agents.settings import Cluster
+    from sealwire.app.config import Node
+
+Result = TypeVar("Result")
+
+DAY_MS: Final = 24 * 3600 * 1000
+MESSAGE_BYTES: Final = 8 << 20  # the largest envelope that a cloud topic of ours takes
+RETENTION_DAYS: Final = 7
+SESSIONS_DAYS: Final = 35  # sessions must outlive the data sealed in them, and what a mirror may hold back
+REQUESTS_DAYS: Final = 7
+
+
+class Deed(StrEnum):
+    """What becomes of a topic."""
+
+    MAKE = "make"
+    GROW = "grow"
+    KEEP = "keep"
+    WAIT = "wait"  # something else must be there first; not an error of what was asked
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One topic: what it needs, what becomes of it, and why in words."""
+
+    topic: str
+    deed: Deed
+    partitions: int
+    why: str
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    def plan(self) -> TopicPlan:
+        """Give it as the administrator's client takes it."""
+        return TopicPlan(self.topic, self.partitions, config=self.config)
+
+
+def run(cluster: Cluster, work: Coroutine[Any, Any, Result]) -> Result:
+    """Run an administrator's work to its end; raises `Failure` naming the cluster when it is away or refuses."""
+    try:
+        return asyncio.run(work)
+    except ClusterAway as error:
+        raise Failure(
+            f"No answer from {cluster.bootstrap}: {error}.",
+            "Is the address right, the cluster up, and its certificate or login (kafka_config) what it asks for?",
+        ) from None
+    except ClusterRefused as error:
+        raise Failure(
+            f"{cluster.bootstrap} refused: {error}.",
+            "Making topics needs an administrator's login: give its client file with --kafka-config.",
+        ) from None
+
+
+def cloud_steps(
+    node: Node, local: Mapping[str, int], cloud: Mapping[str, int], *, retention_days: int = RETENTION_DAYS
+) -> list[Step]:
+    """Say what the mappings of a node need in the cloud; ``local`` and ``cloud``: topics and their partition counts.
+
+    A cloud topic gets as many partitions as the largest local topic that is sealed into it.
+    """
+    config = {
+        "cleanup.policy": "delete",
+        "max.message.bytes": str(MESSAGE_BYTES),
+        "retention.ms": str(retention_days * DAY_MS),
+    }
+    sources: dict[str, list[str]] = {}
+    for mapping in node.sealing:
+        sources.setdefault(mapping.cloud_topic, []).append(mapping.topic)
+    steps = []
+    for topic, names in sources.items():
+        counts = [local[name] for name in names if name in local]
+        missing = ", ".join(name for name in names if name not in local)
+        wanted, there = max(counts, default=0), cloud.get(topic, 0)
+        why = "for local " + ", ".join(f"{name} ({local[name]})" for name in names if name in local)
+        if missing:
+            why = f"no local topic {missing} yet, whose partitions count" + (f"; {why}" if counts else "")
+        deed = _deed(wanted, there) if counts else Deed.KEEP if there else Deed.WAIT
+        steps.append(Step(topic, deed, max(wanted, there), why, config))
+    for opened in node.opening:
+        if opened.cloud_topic in sources:
+            continue
+        there = cloud.get(opened.cloud_topic, 0)
+        why = f"opened into local {opened.topic}" + ("" if there else "; the sending site makes it")
+        steps.append(Step(opened.cloud_topic, Deed.KEEP if there else Deed.WAIT, there, why))
+    return steps
+
+
+def site_steps(node: Node, local: Mapping[str, int], cloud: Mapping[str, int] | None) -> list[Step]:
+    """Say what the workers of a node need at home; ``cloud`` is None where the cloud did not answer.
+
+    The number of lanes is fixed when their topics are made: one that differs is refused.
+    """
+    steps = []
+    for way in node.directions:
+        settings = node.settings(way)
+        lanes = {settings.lane_topic: {"cleanup.policy": "delete"}}
+        if way == "open":
+            lanes[settings.cursor_topic] = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
+        for topic, config in lanes.items():
+            what = "lanes to " + way if topic == settings.lane_topic else "cursors, a partition a lane"
+            there = local.get(topic, 0)
+            if there and there != node.lanes:
+                what = f"made with {there} lanes, the YAML says {node.lanes}: it cannot change"
+                steps.append(Step(topic, Deed.REFUSE, there, what))
+            else:
+                steps.append(Step(topic, Deed.KEEP if there else Deed.MAKE, node.lanes, what, config))
+    for mapping in node.opening:
+        there = local.get(mapping.topic, 0)
+        wanted = (cloud or {}).get(mapping.cloud_topic, 0)
+        source = f"cloud {mapping.cloud_topic}"
+        if not wanted:
+            why = f"{source} " + ("is not there yet" if cloud is not None else "could not be asked for")
+            steps.append(Step(mapping.topic, Deed.KEEP if there else Deed.WAIT, there, why))
+        elif there and there < wanted:
+            why = f"has {there} of the {wanted} partitions of {source}: grow it with Kafka's tools, the rest waits"
+            steps.append(Step(mapping.topic, Deed.WAIT, there, why))
+        else:
+            steps.append(Step(mapping.topic, _deed(wanted, there), max(wanted, there), f"opened from {source}"))
+    return steps
+
+
+def project_steps(project: str, cloud: Mapping[str, int]) -> list[Step]:
+    """Say what a project needs in the cloud besides the topics of its mappings: a partition each."""
+    control, sessions, requests = project_topics(project)
+    wanted = (
+        (control, "root, charter, credentials, key packages", {"cleanup.policy": "compact"}),
+        (sessions, "sessions, grants, progress", _kept(SESSIONS_DAYS)),
+        (requests, "requests, answers", _kept(REQUESTS_DAYS)),
+    )
+    steps = []
+    for topic, why, config in wanted:
+        there = cloud.get(topic, 0)
+        deed = Deed.REFUSE if there > 1 else Deed.KEEP if there else Deed.MAKE
+        steps.append(
+            Step(topic, deed, there or 1, why if there <= 1 else f"has {there} partitions, must have 1", config)
+        )
+    return steps
+
+
+def make_project_topics(cluster: Cluster, project: str) -> list[str]:
+    """Make the three topics of a project that are missing, and give their names; raises `Failure`. Safe to run again."""
+
+    async def work() -> list[str]:
+        admin = Admin(cluster)
+        steps = project_steps(project, await admin.topics())
+        refuse(steps, "Remove that topic, or give the project another name.")
+        return await carry_out(admin, steps)
+
+    return run(cluster, work())
+
+
+def refuse(steps: Sequence[Step], cure: str) -> None:
+    """Raise `Failure` where a step cannot be done, naming each; nothing has been made then."""
+    refused = [f"{step.topic} {step.why}" for step in steps if step.deed is Deed.REFUSE]
+    if refused:
+        raise Failure("; ".join(refused) + ".", cure, code=CONFIGURATION)
+
+
+async def carry_out(admin: Admin, steps: Sequence[Step]) -> list[str]:
+    """Make and grow what the steps say, one after the other; gives the topics that were made or grown."""
+    made = await admin.create_topics(step.plan() for step in steps if step.deed is Deed.MAKE)
+    for step in steps:
+        if step.deed is Deed.GROW:
+            await admin.grow(step.topic, step.partitions)
+            made.append(step.topic)
+    return made
+
+
+async def small_topics(admin: Admin, steps: Sequence[Step]) -> dict[str, int]:
+    """Ask which cloud topics take less than the largest envelope, and how much (bytes); unknown ones are left out."""
+    found = {}
+    for step in steps:
+        if step.deed not in {Deed.KEEP, Deed.GROW} or "max.message.bytes" not in step.config:
+            continue
+        try:
+            takes = int((await admin.config(step.topic)).get("max.message.bytes", MESSAGE_BYTES))
+        except (ClusterAway, ClusterRefused, ValueError):
+            continue  # not every broker, nor every login, answers this
+        if takes < MESSAGE_BYTES:
+            found[step.topic] = takes
+    return found
+
+
+def _deed(wanted: int, there: int) -> Deed:
+    return Deed.MAKE if not there else Deed.GROW if there < wanted else Deed.KEEP
+
+
+def _kept(days: int) -> dict[str, str]:
+    return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}
