@@ -1,0 +1,222 @@
+"""The cursor: a column of facts, and what is written down about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import vector_world as world
+from hypothesis import given
+from hypothesis import strategies as st
+from sealwire.keys import delivery
+from sealwire.keys.cursor import (
+    FLOOR_ALLOWANCE,
+    TABLE,
+    CloudPlace,
+    Cursor,
+    Decision,
+    Deliver,
+    Duplicate,
+    Gap,
+    Hold,
+    Rules,
+    Sight,
+    State,
+    Trim,
+    advance,
+)
+from sealwire.keys.delivery import Delivered, Delivery, Position
+from sealwire.keys.inner import LOG_START, RESEAL, Inner
+from sealwire.keys.opening import Opened
+from sealwire.keys.reason import Misuse, Reason, Rejected
+from sealwire.keys.source import SourcePartition, Span
+from vector_world import NOW, inner, lost, seeded
+
+SESSION = world.inbound(world.outbound(made_at=NOW))
+SOURCE = inner().source("orders")
+AT_100 = Cursor(SOURCE, next=100, session_floor=NOW - 1, sealed_at=NOW - 1)
+NONE = Cursor(SOURCE)
+HERE, LATER = CloudPlace(bytes(16), 7), CloudPlace(bytes(16), 9)
+
+
+def seen(first: int, after: int, *, made_at: int = NOW, **said: object) -> Opened:
+    fields = {"record_count": 1, "batch_count": 1, "uncompressed_size": 61, "last_stable": 10_000, **said}
+    header = inner(first=first, next=after, **fields)
+    return Opened(header, replace(SESSION, made_at=made_at), SOURCE, memoryview(b""), bytes(32))
+
+
+def seen_lost(first: int, after: int) -> Opened:
+    return Opened(lost(first=first, next=after, last_stable=2**40), SESSION, SOURCE, memoryview(b""), bytes(32))
+
+
+OLD = NOW - 1 - FLOOR_ALLOWANCE - 1
+HELD = replace(AT_100, state=State.HELD, reason=Reason.REGRESSED, gap=Span(1, 2), place=HERE)
+
+FACTS: list[tuple[Cursor | None, Opened, Decision, int | None, State]] = [
+    # cursor, envelope, decision, next, state
+    (AT_100, seen(100, 110), Deliver(), 110, State.FLOWING),
+    (AT_100, seen(90, 110), Trim(100), 110, State.FLOWING),
+    (AT_100, seen(90, 100), Duplicate(), 100, State.FLOWING),
+    (AT_100, seen(99, 101), Trim(100), 101, State.FLOWING),
+    (AT_100, seen(101, 110), Gap(Span(100, 101), Reason.GAP), 100, State.WAITING),
+    (AT_100, seen_lost(100, 120), Deliver(), 120, State.FLOWING),
+    (AT_100, seen_lost(90, 120), Trim(100), 120, State.FLOWING),
+    (AT_100, seen_lost(100, 100 + 2**20), Deliver(), 100 + 2**20, State.FLOWING),
+    (AT_100, seen_lost(100, 101 + 2**20), Hold(Reason.LOST_SPAN), 100, State.HELD),
+    # a source partition met for the first time
+    (None, seen(0, 10), Deliver(), 10, State.FLOWING),
+    (None, seen(50, 60, flags=LOG_START), Deliver(), 60, State.FLOWING),
+    (None, seen(50, 60, flags=LOG_START | RESEAL), Deliver(), 60, State.FLOWING),
+    (None, seen(50, 60), Gap(Span(0, 50), Reason.NO_START), None, State.WAITING),
+    (NONE, seen(50, 60), Gap(Span(0, 50), Reason.NO_START), None, State.WAITING),
+    # the flag counts only where there is no cursor
+    (AT_100, seen(500, 510, flags=LOG_START), Gap(Span(100, 500), Reason.GAP), 100, State.WAITING),
+    # plausible spans: at most max_hole offsets before each record and behind the last
+    (AT_100, seen(100, 101 + 2 * 2**20, last_stable=2**40), Deliver(), 101 + 2 * 2**20, State.FLOWING),
+    (AT_100, seen(100, 102 + 2 * 2**20, last_stable=2**40), Hold(Reason.IMPLAUSIBLE), 100, State.HELD),
+    (AT_100, seen(100, 110, last_stable=109), Hold(Reason.IMPLAUSIBLE), 100, State.HELD),
+    (None, seen(0, 2**40, last_stable=2**41), Hold(Reason.IMPLAUSIBLE), None, State.HELD),
+    # the source's end went back behind what was delivered
+    (AT_100, seen(10, 20, last_stable=99), Hold(Reason.REGRESSED), 100, State.HELD),
+    (AT_100, seen(10, 20, last_stable=100), Duplicate(), 100, State.FLOWING),
+    (AT_100, seen(10, 20, last_stable=99, made_at=NOW - 1), Duplicate(), 100, State.FLOWING),
+    (AT_100, seen(10, 20, last_stable=99, sealed_at=NOW - 1), Duplicate(), 100, State.FLOWING),
+    (AT_100, seen(10, 20, last_stable=99, flags=RESEAL), Duplicate(), 100, State.FLOWING),
+    # the session floor
+    (AT_100, seen(100, 110, made_at=OLD + 1), Deliver(), 110, State.FLOWING),
+    (AT_100, seen(100, 110, made_at=OLD), Gap(Span(100, 110), Reason.BELOW_FLOOR), 100, State.WAITING),
+    (AT_100, seen(90, 100, made_at=OLD), Duplicate(), 100, State.FLOWING),
+    # held: nothing moves, and what lies behind is still a duplicate
+    (HELD, seen(100, 110), Hold(Reason.REGRESSED), 100, State.HELD),
+    (HELD, seen(500, 510), Hold(Reason.REGRESSED), 100, State.HELD),
+    (HELD, seen(90, 100), Duplicate(), 100, State.HELD),
+]
+
+
+@pytest.mark.parametrize(("cursor", "opened", "decision", "after", "state"), FACTS)
+def test_what_an_envelope_does_to_a_cursor(
+    cursor: Cursor | None, opened: Opened, decision: Decision, after: int | None, state: State
+) -> None:
+    moved, decided = advance(cursor, opened, Rules(), HERE)
+    assert decided == decision
+    assert (moved.next, moved.state) == (after, state)
+    assert (moved.reason is None) == (state is State.FLOWING)
+    assert (moved.place is None) == (state is State.FLOWING)
+
+
+def test_every_state_and_sight_has_its_row() -> None:
+    assert set(TABLE) == {(state, sight) for state in State for sight in Sight}
+
+
+def test_a_cursor_moves_only_forward_and_only_by_deliver_or_trim() -> None:
+    for cursor, opened, decision, after, _ in FACTS:
+        before = None if cursor is None else cursor.next
+        if isinstance(decision, Deliver | Trim):
+            assert after == opened.span.next
+            assert before is None or after > before
+        else:
+            assert after == before
+
+
+def test_a_gap_keeps_its_first_place_until_what_lies_behind_was_read_again() -> None:
+    waiting, _ = advance(AT_100, seen(110, 120), Rules(), HERE)
+    waiting, decision = advance(waiting, seen(120, 130), Rules(), LATER)
+    assert decision == Gap(Span(100, 120), Reason.GAP)
+    assert (waiting.gap, waiting.place) == (Span(100, 110), HERE)
+    filled, _ = advance(waiting, seen(100, 110, flags=RESEAL), Rules(), LATER)
+    assert (filled.state, filled.gap, filled.reason, filled.place) == (State.FLOWING, None, None, HERE)
+    assert filled.caught_up().place is None
+    with pytest.raises(Misuse):
+        waiting.caught_up()
+
+
+def test_a_gap_that_is_filled_in_part_still_waits() -> None:
+    waiting, _ = advance(AT_100, seen(110, 120), Rules(), HERE)
+    partly, decision = advance(waiting, seen(100, 105), Rules())
+    assert decision == Deliver()
+    assert (partly.next, partly.state, partly.gap) == (105, State.WAITING, Span(105, 110))
+
+
+def test_a_late_reader_may_begin_anywhere_once_a_person_says_so() -> None:
+    moved, decision = advance(None, seen(50, 60), Rules(begin_anywhere=True))
+    assert (decision, moved.next) == (Deliver(), 60)
+
+
+def test_a_resealed_envelope_never_lifts_the_session_floor() -> None:
+    assert advance(AT_100, seen(100, 110, flags=RESEAL), Rules())[0].session_floor == NOW - 1
+    assert advance(AT_100, seen(100, 110), Rules())[0].session_floor == NOW
+    assert advance(AT_100, seen(100, 110, made_at=NOW - 2), Rules())[0].session_floor == NOW - 1
+
+
+def test_a_source_partition_met_first_takes_the_floor_of_its_site() -> None:
+    old = seen(0, 10, made_at=NOW - FLOOR_ALLOWANCE - 1)
+    moved, decision = advance(None, old, Rules(site_floor=NOW))
+    assert decision == Gap(Span(0, 10), Reason.BELOW_FLOOR)
+    assert moved.next is None
+    assert advance(None, old, Rules())[1] == Deliver()
+
+
+def test_progress_lifts_the_floor_only_where_it_names_the_cursor() -> None:
+    assert AT_100.confirmed(100, NOW + 5).session_floor == NOW + 5
+    assert AT_100.confirmed(101, NOW + 5) == AT_100
+    assert AT_100.confirmed(100, NOW - 10) == AT_100
+
+
+def test_an_envelope_never_moves_another_source_partitions_cursor() -> None:
+    with pytest.raises(Misuse):
+        advance(replace(AT_100, source=replace(SOURCE, topic_id=bytes(16))), seen(100, 110), Rules())
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), max_size=40),
+    st.randoms(use_true_random=False),
+)
+def test_whatever_is_repeated_or_reordered_each_offset_is_delivered_once_and_in_order(
+    extra: list[tuple[int, int]], shuffler: object
+) -> None:
+    spans = [(at, at + 5) for at in range(0, 60, 5)] + [(first, min(first + size, 60)) for first, size in extra]
+    spans = [span for span in spans if span[0] < span[1]]
+    shuffler.shuffle(spans)  # type: ignore[attr-defined]
+    cursor: Cursor | None = None
+    delivered: list[int] = []
+    for first, after in spans * 13:  # what waits is read again, as a cloud that keeps its records allows
+        flags = LOG_START if first == 0 else 0
+        cursor, decision = advance(cursor, seen(first, after, flags=flags), Rules())
+        if isinstance(decision, Deliver):
+            delivered += range(first, after)
+        elif isinstance(decision, Trim):
+            delivered += range(decision.from_offset, after)
+    assert delivered == list(range(60))
+
+
+DELIVERED = Delivered(
+    Span(100, 110), seeded("sender"), seeded("session"), seeded("digest"), "cluster", seeded("t", 16), 2, 40, 50, 50
+)
+
+
+@pytest.mark.parametrize("cursor", [NONE, AT_100, HELD, replace(AT_100, place=LATER)], ids=str)
+@pytest.mark.parametrize("delivered", [None, DELIVERED], ids=["nothing", "something"])
+def test_what_is_written_is_read_back(cursor: Cursor, delivered: Delivered | None) -> None:
+    assert Cursor.decode(cursor.encode()) == cursor
+    record = Delivery(cursor, delivered)
+    assert Delivery.decode(record.encode()) == record
+
+
+def test_a_position_and_a_record_key_are_read_back() -> None:
+    position = Position(seeded("topic", 16), 2**40)
+    assert Position.decode(position.encode()) == position
+    assert delivery.read_record_key(delivery.record_key("invoices", SOURCE)) == ("invoices", SOURCE)
+    assert SourcePartition.decode(SOURCE.encode()) == SOURCE
+
+
+@pytest.mark.parametrize("read", [Cursor.decode, Delivery.decode, Position.decode])
+def test_a_local_record_of_a_newer_release_is_told_from_a_damaged_one(read: object) -> None:
+    for data, reason in ((b"", Reason.MALFORMED), (b"\2\x90", Reason.UNKNOWN_VERSION), (b"\1\x90", Reason.MALFORMED)):
+        with pytest.raises(Rejected) as refused:
+            read(data)  # type: ignore[operator]
+        assert refused.value.reason is reason
+
+
+def test_an_inner_header_names_its_source_partition() -> None:
+    said: Inner = inner()
+    assert str(said.source("orders")) == "orders/berlin/orders.eu/2"

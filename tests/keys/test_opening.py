@@ -1,0 +1,154 @@
+"""Opening: the order of the checks, and what each failure is called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import vector_world as world
+from sealwire.keys import compression
+from sealwire.keys.inner import Compression
+from sealwire.keys.opening import ELSEWHERE_CAP, Caps, Opened, UnknownSession, open_envelope
+from sealwire.keys.primitives import digest
+from sealwire.keys.reason import Misuse, Reason, Rejected
+from vector_world import NOW, PLACE, Forge, batch, inner, inner_bytes, seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sealwire.keys.envelope import Place
+    from sealwire.keys.session import InboundSession
+    from sealwire.keys.trust import Trust
+
+MINE = world.outbound()
+KNOWN = world.inbound(MINE)
+BATCH = batch()
+SAID = inner(BATCH)
+GOOD = Forge(MINE).build(inner_bytes(SAID), BATCH)
+
+
+class Policy:
+    """A Trust that answers one thing, and remembers what it was asked."""
+
+    def __init__(self, refusal: Rejected | None = None) -> None:
+        self.refusal = refusal
+        self.asked: list[tuple[bytes, str]] = []
+
+    def may_produce(self, inbound: InboundSession, cloud_topic: str, now: int) -> None:
+        assert now == NOW
+        self.asked.append((inbound.id, cloud_topic))
+        if self.refusal:
+            raise self.refusal
+
+
+def opened(  # noqa: PLR0913
+    envelope: bytes = GOOD,
+    *,
+    place: Place = PLACE,
+    known: InboundSession = KNOWN,
+    policy: Policy | None = None,
+    room: int = 0,
+    caps: Caps = Caps(),  # noqa: B008
+    elsewhere: Iterable[Place] = (),
+) -> Opened | UnknownSession:
+    out = memoryview(bytearray(room or len(envelope)))
+    trust = cast("Trust", policy or Policy())
+    return open_envelope(envelope, place, None, {known.id: known}, trust, NOW, out, caps, elsewhere)
+
+
+def refusal(envelope: bytes, **more: object) -> Reason:
+    with pytest.raises(Rejected) as refused:
+        opened(envelope, **more)  # type: ignore[arg-type]
+    return refused.value.reason
+
+
+def test_what_was_sealed_comes_out_and_can_be_restamped_in_place() -> None:
+    result = opened()
+    assert isinstance(result, Opened)
+    assert (result.inner, result.session, result.batches) == (SAID, KNOWN, BATCH)
+    assert str(result.source) == "orders/berlin/orders.eu/2"
+    assert result.body_digest == digest(GOOD[52:-64])
+    assert not result.batches.readonly
+
+
+def test_the_policy_is_asked_after_the_signature_and_before_decrypting() -> None:
+    policy = Policy(Rejected(Reason.NOT_AUTHORISED, "no"))
+    assert refusal(GOOD[:-1] + b"\0", policy=policy) is Reason.BAD_SIGNATURE
+    assert policy.asked == []
+    spoiled = Forge(MINE, nonce=b"\1" * 12).build(inner_bytes(SAID), BATCH)
+    assert refusal(spoiled, policy=policy) is Reason.NOT_AUTHORISED
+    assert policy.asked == [(MINE.id, "acme.orders")]
+
+
+def test_an_unknown_session_is_told_before_any_signature_is_checked() -> None:
+    assert opened(known=replace(KNOWN, id=bytes(32))) == UnknownSession(MINE.id)
+
+
+def test_an_envelope_copied_to_another_partition_is_refused_as_misplaced() -> None:
+    here = replace(PLACE, cloud_partition=0)
+    partitions = [replace(PLACE, cloud_partition=number) for number in range(3)]
+    assert refusal(GOOD, place=here, elsewhere=partitions) is Reason.MISPLACED
+    assert refusal(GOOD, place=here) is Reason.BAD_SIGNATURE
+
+
+def test_no_more_than_64_other_places_are_tried() -> None:
+    asked: list[int] = []
+
+    def places() -> Iterable[Place]:
+        for number in range(1000):
+            asked.append(number)
+            yield replace(PLACE, cloud_partition=1000 + number)
+
+    assert refusal(GOOD, place=replace(PLACE, cloud_partition=0), elsewhere=places()) is Reason.BAD_SIGNATURE
+    assert len(asked) == ELSEWHERE_CAP
+
+
+def test_other_places_are_not_looked_at_while_the_signature_is_good() -> None:
+    def places() -> Iterable[Place]:
+        raise AssertionError
+        yield PLACE
+
+    assert isinstance(opened(elsewhere=places()), Opened)
+
+
+def test_a_buffer_too_small_is_misuse_and_never_the_clouds_fault() -> None:
+    with pytest.raises(Misuse):
+        opened(room=100)
+
+
+def test_compressed_batches_land_behind_the_frame_where_there_is_room() -> None:
+    text = b"again and again " * 1000
+    said = inner(text, compression=Compression.ZSTD)
+    sealed = Forge(MINE).build(inner_bytes(said), compression.compress([text]))
+    out = memoryview(bytearray(len(sealed) + len(text)))
+    result = open_envelope(sealed, PLACE, None, {KNOWN.id: KNOWN}, cast("Trust", Policy()), NOW, out)
+    assert isinstance(result, Opened)
+    assert result.batches == text
+    assert result.batches.obj is out.obj
+    small = opened(sealed)
+    assert isinstance(small, Opened)
+    assert small.batches == text
+    assert not small.batches.readonly
+
+
+@pytest.mark.parametrize("caps", [Caps(envelope=100), Caps(uncompressed=90), Caps(records=2), Caps(batches=0)], ids=str)
+def test_each_cap_refuses_what_is_above_it(caps: Caps) -> None:
+    assert refusal(GOOD, caps=caps) is Reason.TOO_LARGE
+
+
+def test_caps_are_inclusive() -> None:
+    exact = Caps(envelope=len(GOOD), uncompressed=len(BATCH), records=3, batches=1)
+    assert isinstance(opened(caps=exact), Opened)
+
+
+def test_neither_the_secret_nor_a_batch_shows_in_what_is_printed() -> None:
+    result = opened()
+    for word in (KNOWN.secret, BATCH):
+        assert repr(word)[2:-1] not in repr(result)
+    assert "Rejected" not in repr(result)
+
+
+def test_a_reader_cannot_speak_for_the_sender_whose_secret_it_knows() -> None:
+    forged = Forge(MINE, signing=world.SigningKey.from_seed(seeded("reader"))).build(inner_bytes(SAID), BATCH)
+    assert refusal(forged) is Reason.BAD_SIGNATURE
