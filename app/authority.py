@@ -50,9 +50,7 @@ class Authority:
         self.books = books
         self._signing = project.authority_key()
 
-    def make_ticket(
-        self, attributes: Mapping[str, str], life: int, bootstrap: str, random: Random, now: int
-    ) -> bytes:
+    def make_ticket(self, attributes: Mapping[str, str], life: int, bootstrap: str, random: Random, now: int) -> bytes:
         """Make a ticket that ends in ``life`` ms, enter it into the books, and give its file's text."""
         ticket, text = tickets.make(self.project.root.statement, attributes, now + life, bootstrap, random)
         row = TicketRow(ticket.ticket_id, ticket.signing.public, dict(ticket.attributes), now, ticket.expiry)
@@ -67,7 +65,9 @@ class Authority:
             answer = self.books.answer(request.digest)
             if answer is not None:
                 member = self.books.member(request.member_id)
-                return Verdict(request.digest, answer, member, f"{request.name}: answered again, as before", proven=True)
+                return Verdict(
+                    request.digest, answer, member, f"{request.name}: answered again, as before", proven=True
+                )
             if request.form is Form.TICKET:
                 return self._by_ticket(request, request_bytes, now)
             return self._by_member(request, now)
@@ -151,9 +151,7 @@ class Authority:
         )
 
     def _grant(self, request: Request, member: MemberRow, now: int) -> Verdict:
-        answer = requests.answer(
-            self.project.root, self._signing, request.digest, now, credential=member.credential
-        )
+        answer = requests.answer(self.project.root, self._signing, request.digest, now, credential=member.credential)
         self.books.enter(member)
         self.books.keep_answer(request.digest, member.member_id, answer)
         print_ = identities.fingerprint(member.member_id)
@@ -170,9 +168,7 @@ class Authority:
         *,
         proven: bool = False,
     ) -> Verdict:
-        answer = requests.answer(
-            self.project.root, self._signing, request.digest, now, reason=reason, winner=winner
-        )
+        answer = requests.answer(self.project.root, self._signing, request.digest, now, reason=reason, winner=winner)
         words = f"{request.name} ({identities.fingerprint(request.member_id)}): refused, {reason}: {detail}"
         proven = proven or reason in (Reason.SPENT, Reason.EXPIRED)
         return Verdict(request.digest, answer, None, words, proven)

@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from sealwire.app.faults import Failure
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from sealwire.agents.settings import Cluster
 
 POLL_S: Final = 0.5
-ATTEMPT_S: Final = 5.0
+LOOK_S: Final = 3.0
+ATTEMPT_S: Final = 10.0
 _BACK: Final = 16  # offsets: the newest ones may be transactions' markers, which are no records
 LARGEST: Final = 8 << 20  # bytes of one record: what our cloud topics are made with
 
@@ -90,7 +91,8 @@ class CloudLog:
         self._failed = None
         while True:
             try:
-                found = producer.list_topics(topic, timeout=ATTEMPT_S).topics[topic]
+                patience = LOOK_S if deadline is None else min(LOOK_S, max(0.1, deadline - time.monotonic()))
+                found = producer.list_topics(topic, timeout=patience).topics[topic]
             except KafkaException as error:
                 producer.poll(0)  # for what `error_cb` knows better
                 self._refused(self._failed or error.args[0], topic)
@@ -152,7 +154,9 @@ class CloudLog:
         """
         if topic not in self._met:
             self.wait(topic)
-        with self._consumer(TopicPartition(topic, partition, OFFSET_BEGINNING if offset is None else offset)) as read:
+        # From 0 where no offset is named: a cloud that has deleted so far says so, and it goes on at the first it keeps.
+        # To ask for the beginning instead costs half a second each time, in librdkafka.
+        with self._consumer(TopicPartition(topic, partition, offset or 0), quick=to_end) as read:
             while True:
                 message = read.poll(POLL_S)
                 error = message.error() if message is not None else self._failed
@@ -212,7 +216,7 @@ class CloudLog:
         )
 
     @contextmanager
-    def _consumer(self, place: TopicPartition) -> Iterator[Consumer]:
+    def _consumer(self, place: TopicPartition, *, quick: bool = True) -> Iterator[Consumer]:
         config = {
             "group.id": "sealwire",  # librdkafka asks for one; nothing is subscribed or committed under it
             "enable.auto.commit": False,
@@ -220,7 +224,7 @@ class CloudLog:
             "auto.offset.reset": "earliest",
             "allow.auto.create.topics": False,
             "isolation.level": "read_uncommitted",
-            "fetch.wait.max.ms": 250,
+            "fetch.wait.max.ms": 20 if quick else 500,  # how long a fetch at the end waits for more
         }
         consumer = Consumer({**self._config, **config})
         try:

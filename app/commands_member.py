@@ -139,8 +139,6 @@ def _create(name: str, state: Path, custody: Custody) -> Vault:
     try:
         if custody.key_file:
             make_key_file(custody.key_file)
-        return create_vault(
-            vault_file(state, name), custody, Secrets.begin(identities.create(os.urandom, now_ms()))
-        )
+        return create_vault(vault_file(state, name), custody, Secrets.begin(identities.create(os.urandom, now_ms())))
     except OSError as error:
         raise Failure(f"The identity cannot be made in {state}: {error.strerror}.", code=CONFIGURATION) from None

@@ -77,8 +77,12 @@ def ticket() -> None:
 
 @ticket.command("create")
 @options.project_directory
-@click.option("--attribute", "-a", "attributes", multiple=True, metavar="NAME=VALUE", help="Say role=member and site=...")
-@click.option("--expires", default="24h", show_default=True, metavar="TIME", help="How long it can be spent: 30m, 24h, 7d.")
+@click.option(
+    "--attribute", "-a", "attributes", multiple=True, metavar="NAME=VALUE", help="Say role=member and site=..."
+)
+@click.option(
+    "--expires", default="24h", show_default=True, metavar="TIME", help="How long it can be spent: 30m, 24h, 7d."
+)
 @click.option("--bootstrap", "-b", metavar="HOST:PORT", help="The cloud's Kafka, as the site reaches it.")
 @click.option("--out", type=options.FILE, help="Write to this file (mode 0600) instead of standard output.")
 def ticket_create(
@@ -101,6 +105,7 @@ def ticket_create(
         options.standard_output(text)
     site = found.get("site")
     say(f"A ticket of project {opened.name} for {f'site {site}' if site else 'a site named as the member'}, {expires}.")
+    say("Whoever has it first can enrol with it: hand it over as you would a password.")
     if not address:
         say("It does not say where the cloud is: enroll needs --bootstrap (`project cloud` notes it for tickets).")
     if found.get("role") != "member":

@@ -12,6 +12,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from sealwire.agents.batches import walk
 from sealwire.keys import envelope as envelopes
+from sealwire.keys import wire
 from sealwire.keys.envelope import HEADER_SIZE, OVERHEAD, Place
 from sealwire.keys.opening import Caps, Opened, UnknownSession, open_envelope
 from sealwire.keys.primitives import SIGNATURE_SIZE, TAG_SIZE
@@ -73,7 +74,10 @@ def from_the_cloud(record: CloudRecord) -> CloudView:
     try:
         header = envelopes.read_header(content)
     except Rejected as refusal:
-        return CloudView((*rows, ("refused", str(refusal))), refusal, content[:HEAD])
+        rows.append(("envelope", f"no: {refusal}"))
+        if refusal.reason is Reason.FOREIGN and content[:2] == wire.MAGIC:
+            rows.append(("statement", _statement(content)))
+        return CloudView(tuple(rows), refusal, content[:HEAD])
     body = len(content) - HEADER_SIZE - SIGNATURE_SIZE
     rows += [
         ("format, suite", f"{header.format}, {header.suite}"),
@@ -88,9 +92,14 @@ def from_the_cloud(record: CloudRecord) -> CloudView:
     return CloudView(tuple(rows), None, content[:HEAD])
 
 
-def learn(
-    secrets: Secrets, statements: Iterable[bytes], now: int
-) -> tuple[Trust, Secrets]:
+def _statement(content: bytes) -> str:
+    try:
+        return wire.type_of(content).name.lower().replace("_", " ")
+    except Rejected as refusal:
+        return str(refusal)
+
+
+def learn(secrets: Secrets, statements: Iterable[bytes], now: int) -> tuple[Trust, Secrets]:
     """Learn what control and sessions say, and unwrap for this identity what is granted to it; nothing is kept."""
     trust, _ = Trust.begin(secrets, now).learn(statements, now)
     trust, secrets, _ = trust.unwrap_new(secrets, now)
@@ -114,29 +123,19 @@ def opened(
     header = envelopes.read_header(record.value)
     session = secrets.inbound.get(header.session_id)
     if session is None:
-        raise Rejected(
-            Reason.UNKNOWN_SESSION, "no grant of its session opens for this identity"
-        )
+        raise Rejected(Reason.UNKNOWN_SESSION, "no grant of its session opens for this identity")
     place = Place(session.project_id, session.channel, topic, partition)
     out = memoryview(bytearray(len(record.value)))
-    outcome = open_envelope(
-        record.value, place, record.record_key, secrets.inbound, trust, now, out, Caps()
-    )
+    outcome = open_envelope(record.value, place, record.record_key, secrets.inbound, trust, now, out, Caps())
     if isinstance(outcome, UnknownSession):
-        raise Rejected(
-            Reason.UNKNOWN_SESSION, "no grant of its session opens for this identity"
-        )
+        raise Rejected(Reason.UNKNOWN_SESSION, "no grant of its session opens for this identity")
     return outcome
 
 
 def to_the_entitled(found: Opened, most: int) -> PlainView:
     """Describe an opened envelope and its first records. Raises `Rejected` when its batches cannot be."""
     inner, session = found.inner, found.session
-    flags = [
-        name
-        for name, is_set in (("log start", inner.log_start), ("reseal", inner.reseal))
-        if is_set
-    ]
+    flags = [name for name, is_set in (("log start", inner.log_start), ("reseal", inner.reseal)) if is_set]
     rows = (
         (
             "sender",
@@ -153,8 +152,7 @@ def to_the_entitled(found: Opened, most: int) -> PlainView:
         ),
         (
             "kind, layout",
-            f"{inner.kind.name.lower()}, {inner.layout.name.lower()}"
-            + "".join(f", {f}" for f in flags),
+            f"{inner.kind.name.lower()}, {inner.layout.name.lower()}" + "".join(f", {f}" for f in flags),
         ),
         ("sealed at", stamp(inner.sealed_at)),
         ("records", f"{inner.record_count} in {inner.batch_count} record batches"),
@@ -168,9 +166,7 @@ def to_the_entitled(found: Opened, most: int) -> PlainView:
     return PlainView(rows, records, count - len(records))
 
 
-def read_records(
-    batches: memoryview, first: int, following: int, most: int
-) -> tuple[tuple[PlainRecord, ...], int]:
+def read_records(batches: memoryview, first: int, following: int, most: int) -> tuple[tuple[PlainRecord, ...], int]:
     """Give the first records of batches that cover [first, following), and how many there are. Raises `Rejected`."""
     try:
         count = sum(header.record_count for header in walk(batches, first, following))
@@ -201,9 +197,7 @@ def hex_dump(content: bytes) -> list[str]:
     for at in range(0, len(content), 16):
         piece = content[at : at + 16]
         shown = "".join(chr(octet) if 0x20 <= octet < 0x7F else "." for octet in piece)  # noqa: PLR2004
-        lines.append(
-            f"{at:06x}  {piece[:8].hex(' '):<23}  {piece[8:].hex(' '):<23}  {shown}"
-        )
+        lines.append(f"{at:06x}  {piece[:8].hex(' '):<23}  {piece[8:].hex(' '):<23}  {shown}")
     return lines
 
 
@@ -236,10 +230,7 @@ def text(content: bytes | None, most: int = MOST_SHOWN) -> str:
     except UnicodeDecodeError:
         return piece.hex() + more
     # Whatever is not printable could steer the terminal that shows it.
-    return (
-        "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in shown)
-        + more
-    )
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in shown) + more
 
 
 def rows_of(statements: Sequence[CloudRecord]) -> list[bytes]:

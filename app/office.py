@@ -48,9 +48,7 @@ def publish_root(project: Project, log: CloudLog) -> bool:
 class Office:
     """One authority on one cloud. ``now`` gives ms; ``say`` takes words for the log, a line each."""
 
-    def __init__(
-        self, authority: Authority, log: CloudLog, now: Callable[[], int], say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, authority: Authority, log: CloudLog, now: Callable[[], int], say: Callable[[str], None]) -> None:
         """Take its parts; nothing is read yet."""
         self._authority = authority
         self._project = authority.project

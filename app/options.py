@@ -44,7 +44,9 @@ def project_directory(command: Callable[..., Any]) -> Callable[..., Any]:
 def cloud(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--bootstrap`, `--kafka-config` and `--embedded`, as `cloud: CloudOptions`."""
 
-    @click.option("--bootstrap", "-b", metavar="HOST:PORT", help="The cloud's Kafka. Default: the ticket's or project's.")
+    @click.option(
+        "--bootstrap", "-b", metavar="HOST:PORT", help="The cloud's Kafka. Default: the ticket's or project's."
+    )
     @click.option("--kafka-config", type=FILE, help="A Java-style client file with the login for it.")
     @click.option("--embedded", is_flag=True, help="The cloud is the embedded broker of the demo.")
     @functools.wraps(command)

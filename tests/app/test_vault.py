@@ -187,7 +187,9 @@ def test_a_file_of_a_process_that_was_killed_while_writing_is_in_nobodys_way(tmp
         assert vault.load().request == b"new"
 
 
-def test_a_process_that_is_killed_while_it_saves_leaves_one_of_its_whole_vaults(tmp_path: Path, custody: Custody) -> None:
+def test_a_process_that_is_killed_while_it_saves_leaves_one_of_its_whole_vaults(
+    tmp_path: Path, custody: Custody
+) -> None:
     file = made(tmp_path, custody)
     code = (
         "import sys; from dataclasses import replace; from pathlib import Path\n"
