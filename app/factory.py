@@ -41,10 +41,10 @@ def build(node: Node, direction: Direction) -> faust.App:
             code=CONFIGURATION,
         )
     logs.begin(node.log_level)
-    # Imported late: Faust takes half a second, and a YAML with faults should say so at once.
+    vault = open_vault(node.directory(direction) / "vault", custody(node))
+    # Imported late: Faust takes half a second, and what is wrong with a YAML or a vault should be said at once.
     from sealwire.agents import worker  # noqa: PLC0415
 
-    vault = open_vault(node.directory(direction) / "vault", custody(node))
     app = worker.build(node.settings(direction), vault)
     app.conf.logging_config = logs.settings(node.log_level)  # Faust begins logging anew at its start
     return app

@@ -147,14 +147,13 @@ def project_steps(project: str, cloud: Mapping[str, int]) -> list[Step]:
     for topic, why, config in wanted:
         there = cloud.get(topic, 0)
         deed = Deed.REFUSE if there > 1 else Deed.KEEP if there else Deed.MAKE
-        steps.append(
-            Step(topic, deed, there or 1, why if there <= 1 else f"has {there} partitions, must have 1", config)
-        )
+        said = why if there <= 1 else f"has {there} partitions, and must have 1"
+        steps.append(Step(topic, deed, there or 1, said, config))
     return steps
 
 
 def make_project_topics(cluster: Cluster, project: str) -> list[str]:
-    """Make the three topics of a project that are missing, and give their names; raises `Failure`. Safe to run again."""
+    """Make the topics of a project that are missing, and give their names; raises `Failure`. Safe to run again."""
 
     async def work() -> list[str]:
         admin = Admin(cluster)
