@@ -8,31 +8,42 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import vector_envelopes
-from vector_file import FOLDER
+import vector_people
+import vector_statements
+import vector_trust
+from vector_file import FOLDER, Vector
 
 
 def made() -> dict[str, str]:
     """Give every file of the folder, by its path below it."""
-    files: dict[str, str] = {}
-    for case in vector_envelopes.cases():
-        path = f"envelope/{case.name}.txt"
-        if path in files:
-            raise AssertionError(path)
-        files[path] = case.vector().render()
-    return files
+    with vector_people.stored_hpke() as used:
+        listed: list[tuple[str, Vector]] = [
+            *((f"envelope/{case.name}.txt", case.vector()) for case in vector_envelopes.cases()),
+            *((case.path, case.vector()) for case in vector_statements.cases()),
+            *vector_trust.vectors().items(),
+        ]
+    vectors = dict(listed)
+    if len(vectors) != len(listed):
+        raise AssertionError([path for path, _ in listed if [each for each, _ in listed].count(path) > 1])
+    stored = "".join(f"{name} {value}\n" for name, value in sorted(used.items()))
+    return {"hpke.txt": stored, **{path: vector.render() for path, vector in vectors.items()}}
+
+
+def stored() -> dict[str, str]:
+    """Give every file that is in the folder."""
+    return {str(path.relative_to(FOLDER)): path.read_text() for path in FOLDER.rglob("*.txt")}
 
 
 def main() -> None:
     """Write what is missing or differs, and remove what the generator no longer makes."""
-    files = made()
-    for path in FOLDER.glob("*/*.txt"):
-        if str(path.relative_to(FOLDER)) not in files:
-            path.unlink()
+    files, before = made(), stored()
+    for name in before.keys() - files.keys():
+        (FOLDER / name).unlink()
     for name, text in files.items():
-        path = FOLDER / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    print(f"{len(files)} vectors")
+        if before.get(name) != text:
+            (FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
+            (FOLDER / name).write_text(text)
+    print(f"{len(files) - 1} vectors")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,186 @@
+"""The vectors of what is believed: statements in their order, policy over envelopes, and the cursor's decisions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import vector_envelopes
+import vector_people as people
+import vector_statements
+import vector_world as world
+from sealwire.keys import charter, policy
+from sealwire.keys.cursor import FLOOR_ALLOWANCE
+from sealwire.keys.inner import LOG_START, RESEAL
+from sealwire.keys.keypackage import DAY
+from vector_file import Vector
+from vector_people import ANNA, ANNA_BYTES, AUTHORITY, BEGAN, BERT, BERT_BYTES, MINE, PROJECT, ROOT, ROOT_BYTES
+from vector_people import ROOT_SIGNERS, SESSION_BYTES, certified, granted, package, remade
+from vector_statements import CHARTER, INBOUND
+from vector_world import MADE_AT, NOW, Forge, inner_bytes, seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BATCH = world.batch()
+PLACE = world.Place(PROJECT, "orders", "acme.orders", 2)
+ROW = charter.PolicyRow("orders", "acme.*", 0, policy.table({"site": ["berlin"]}), policy.MEMBERS, 0)
+
+
+def learnt() -> Iterator[Vector]:
+    """What a reader believes of a statement depends on what it believed before."""
+    older, newer = package(MADE_AT - 2000), package(MADE_AT - 1000)
+    claims = [remade(SESSION_BYTES, [ANNA.signing], f9=number) for number in range(2, 7)]
+    second = remade(ROOT_BYTES, ROOT_SIGNERS, f0=1, f8=BEGAN)
+    bert_2 = certified(BERT, "bert", "paris", serial=2)
+    cases: tuple[tuple[str, str, str, list[bytes], bytes], ...] = (
+        ("first-credential", "accept", "A member is met for the first time.", [], BERT_BYTES),
+        ("credential-again", "known", "A credential served again.", [BERT_BYTES], BERT_BYTES),
+        ("older-credential", "reject outdated", "A credential of a lower serial than the one known.", [bert_2], BERT_BYTES),
+        ("forked-credential", "reject fork", "Another credential of the same serial.", [BERT_BYTES], certified(BERT, "bert", "rome")),
+        ("first-package", "accept", "A key package, its member's credential being known.", [BERT_BYTES], newer),
+        ("newer-package", "accept", "A key package newer than the one known.", [BERT_BYTES, older], newer),
+        ("older-package", "reject outdated", "An old key package, served again by the cloud.", [BERT_BYTES, newer], older),
+        ("package-of-an-old-serial", "reject outdated", "A newer key package, of a credential before the last.", [BERT_BYTES, bert_2, package(MADE_AT - 3000, serial=2)], newer),
+        ("forked-package", "reject fork", "Another key package of the same time.", [BERT_BYTES, newer], package(MADE_AT - 1000, public=people.OTHER_HELD.receiving.public)),
+        ("package-before-its-credential", "wait unknown-member", "A key package of a member not known yet.", [], newer),
+        ("session-claimed", "accept", "A session is claimed for the first time.", [], SESSION_BYTES),
+        ("session-claimed-again", "accept", "Another statement claims the same session id: who is right shows when a grant unwraps.", [SESSION_BYTES], claims[0]),
+        ("fifth-claim", "reject too-many", "A fifth statement claims one session id.", [SESSION_BYTES, *claims[:3]], claims[3]),
+        ("session-ahead", "wait ahead", "A session made more than five minutes after the reader's clock.", [], remade(SESSION_BYTES, [ANNA.signing], f6=NOW + 300_001, f7=NOW + 300_002)),
+        ("grant-before-its-session", "wait unknown-session", "A grant for the reader, of a session not claimed yet.", [], granted()),
+        ("grant-after-its-session", "accept", "A grant for the reader, of a session that is claimed.", [SESSION_BYTES], granted()),
+        ("root-again", "known", "The root that counts already.", [], second),
+    )  # fmt: skip
+    for name, expect, comment, before, last in cases:
+        inputs = [("now", NOW), ("root", ROOT_BYTES), ("me", BERT.member_id), *(("learnt", each) for each in before)]
+        yield Vector(name, comment, expect, (*inputs, ("statement", last)))
+
+
+def judged() -> Iterator[Vector]:
+    """An authentic envelope is opened only if its sender may produce."""
+    said = world.inner(BATCH)
+    sealed = Forge(MINE, place=PLACE, member_id=ANNA.member_id).build(inner_bytes(said), BATCH)
+
+    def case(name: str, expect: str, comment: str, rules: charter.CharterFields | None, **credential: int) -> Vector:
+        base = vector_envelopes.Case(name, expect, comment, sealed, INBOUND, PLACE, batches=BATCH, inner=said if expect == "open" else None)  # fmt: skip
+        vector = base.vector()
+        more: list[tuple[str, str | int | bytes]] = [("root", ROOT_BYTES)]
+        more += [("charter", charter.make(ROOT, AUTHORITY, rules))] if rules is not None else []
+        more += [(f"credential {each.replace('_', ' ')}", value) for each, value in credential.items()]
+        return replace(vector, inputs=(*more, *vector.inputs))
+
+    def ruled(*rows: charter.PolicyRow, refusals: tuple[charter.Refusal, ...] = ()) -> charter.CharterFields:
+        return charter.CharterFields(1, NOW - 1000, 1, rows, refusals, 1, 1, 0)
+
+    def refused(since: int) -> charter.CharterFields:
+        return ruled(ROW, refusals=(charter.Refusal(ANNA.member_id, since, "why"),))
+
+    returns = charter.PolicyRow("returns", "*", 0, policy.MEMBERS, policy.MEMBERS, 0)
+    paris = charter.PolicyRow("*", "*", 0, policy.table({"site": ["paris"]}), policy.MEMBERS, 0)
+    yield case("charter-0", "open", "No charter yet: every member may produce.", None)
+    yield case("policy-allows", "open", "Site berlin may produce to orders.", ruled(ROW))
+    yield case("policy-of-another-site", "reject not-authorised", "Only site paris may produce.", ruled(paris))
+    yield case(
+        "first-row-decides", "reject not-authorised", "A row that denies, before one that allows.", ruled(paris, ROW)
+    )
+    yield case("no-row", "reject not-authorised", "No row covers the channel.", ruled(returns))
+    yield case(
+        "row-of-another-topic",
+        "reject not-authorised",
+        "The row covers another cloud topic.",
+        ruled(replace_row(ROW, cloud_topic="other.*")),
+    )
+    yield case(
+        "empty-table",
+        "reject not-authorised",
+        "A table that names no attribute denies.",
+        ruled(replace_row(ROW, produce=())),
+    )
+    yield case(
+        "language-1",
+        "reject not-authorised",
+        "A policy language that nobody knows denies.",
+        ruled(replace_row(ROW, language=1)),
+    )
+    yield case("revoked", "reject refused-member", "The sender is refused whatever its date.", refused(0))
+    yield case(
+        "excluded-since-just-then",
+        "reject refused-member",
+        "Refused since the millisecond in which the session was made.",
+        refused(MADE_AT),
+    )
+    yield case("retired-later", "open", "Refused since a millisecond after the session was made.", refused(MADE_AT + 1))
+    yield case("another-is-refused", "open", "Another member is refused.", CHARTER)
+    yield case(
+        "credential-ended-before-the-session",
+        "reject expired",
+        "The credential ended a millisecond before the session was made.",
+        None,
+        not_after=MADE_AT - 1,
+    )
+    yield case(
+        "credential-ended-since",
+        "open",
+        "The credential ended a millisecond after the session was made.",
+        None,
+        not_after=MADE_AT + 1,
+    )
+
+
+def replace_row(row: charter.PolicyRow, **changes: object) -> charter.PolicyRow:
+    """Give a policy row with other fields."""
+    return vector_statements.msgspec.structs.replace(row, **changes)
+
+
+def cursors() -> Iterator[Vector]:
+    """What an opened envelope does to a cursor at offset 100 whose session floor is `NOW - 1`."""
+    floor, too_old = NOW - 1, NOW - 1 - FLOOR_ALLOWANCE - 1
+    fields: dict[str, str | int] = {
+        "cursor next": 100,
+        "cursor state": "flowing",
+        "session floor": floor,
+        "cursor sealed at": NOW - 1,
+    }
+    said: dict[str, str | int] = {
+        "made at": NOW,
+        "kind": "records",
+        "flags": 0,
+        "first": 100,
+        "next": 110,
+        "last stable": 10_000,
+        "sealed at": NOW,
+        "records": 1,
+    }
+    rows: tuple[tuple[str, str, str, dict[str, str | int]], ...] = (
+        ("next", "deliver", "It begins at the cursor.", {}),
+        ("duplicate", "duplicate", "It ends at the cursor.", {"first": 90, "next": 100}),
+        ("trim", "trim 100", "It begins before the cursor and ends after it.", {"first": 90}),
+        ("gap", "gap 100 101 gap", "One offset is missing before it.", {"first": 101}),
+        ("log-start-on-a-cursor", "gap 100 500 gap", "The flag counts only where there is no cursor.", {"first": 500, "next": 510, "flags": LOG_START}),
+        ("log-start", "deliver", "Nothing was delivered yet, and the source partition begins here.", {"cursor next": "none", "first": 500, "next": 510, "flags": LOG_START}),
+        ("offset-0", "deliver", "Nothing was delivered yet, and nothing can lie before offset 0.", {"cursor next": "none", "first": 0}),
+        ("no-start", "gap 0 500 no-start", "Nothing was delivered yet, and this is not the beginning.", {"cursor next": "none", "first": 500, "next": 510}),
+        ("lost", "deliver", "A lost span of 2^20 offsets is passed.", {"kind": "lost", "next": 100 + 2**20, "last stable": 2**40, "records": 0}),
+        ("lost-too-much", "hold lost-span", "A lost span of one offset more waits for a person.", {"kind": "lost", "next": 101 + 2**20, "last stable": 2**40, "records": 0}),
+        ("largest-holes", "deliver", "One record, with 2^20 offsets left out before and behind it.", {"next": 101 + 2**21, "last stable": 2**40}),
+        ("hole-too-large", "hold implausible", "One offset more.", {"next": 102 + 2**21, "last stable": 2**40}),
+        ("beyond-the-source", "hold implausible", "It ends after the source's last stable offset.", {"last stable": 109}),
+        ("regressed", "hold regressed", "A newer session, behind the cursor, whose source ends behind the cursor too.", {"first": 10, "next": 20, "last stable": 99}),
+        ("regressed-by-an-older-session", "duplicate", "The same, of a session that is not newer.", {"first": 10, "next": 20, "last stable": 99, "made at": floor}),
+        ("regressed-sealed-earlier", "duplicate", "The same, sealed no later than what moved the cursor.", {"first": 10, "next": 20, "last stable": 99, "sealed at": NOW - 1}),
+        ("below-the-floor", "gap 100 110 below-floor", "A session made more than 65 minutes before the floor.", {"made at": too_old}),
+        ("at-the-floor", "deliver", "A session made 65 minutes before the floor.", {"made at": too_old + 1}),
+        ("old-and-known", "duplicate", "An old session, of what was delivered already.", {"made at": too_old, "first": 90, "next": 100}),
+        ("resealed", "deliver", "Sealed again, from the cursor on.", {"flags": RESEAL}),
+        ("held", "hold regressed", "A held cursor stays.", {"cursor state": "held regressed"}),
+        ("held-duplicate", "duplicate", "What lies behind a held cursor is a duplicate still.", {"cursor state": "held regressed", "next": 100, "first": 90}),
+    )  # fmt: skip
+    for name, expect, comment, changes in rows:
+        yield Vector(name, comment, expect, tuple({**fields, **said, **changes}.items()))
+
+
+def vectors() -> dict[str, Vector]:
+    """Every vector of these three; only inside `stored_hpke`."""
+    groups = {"trust": learnt(), "policy": judged(), "cursor": cursors()}
+    return {f"{folder}/{each.name}.txt": each for folder, group in groups.items() for each in group}
