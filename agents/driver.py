@@ -1,0 +1,308 @@
+"""Every reach into the insides of aiokafka and of Faust, and nothing else: the one file to read when either moves.
+
+self_check() is called at every start and by a test: it names what is no longer as this file expects it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import struct
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import aiokafka
+import aiokafka.client
+import aiokafka.conn
+from aiokafka import errors
+from aiokafka.protocol.metadata import MetadataRequest
+
+from sealwire.agents.frames import ProduceBatches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import faust
+
+STREAM_BUFFER = 8 * 1024 * 1024  # bytes asyncio may hold unread a connection; with 64 kB a large fetch is +12 % CPU
+FRAME_CAP = 128 * 1024 * 1024  # bytes: a broker that announces a larger answer is not believed
+
+# For the processes that move data: freed blocks stay with the process instead of being faulted in anew (+17 % sealing).
+# glibc reads these at start only, so that whoever starts a worker has to set them.
+WORKER_ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "536870912",
+    "MALLOC_TOP_PAD_": "16777216",
+    "MALLOC_ARENA_MAX": "2",
+}
+
+
+class Moved(RuntimeError):
+    """An inside of aiokafka or Faust that this version relies on is not what it was."""
+
+
+class FrameRefused(ConnectionError):
+    """A broker's answer was larger than allowed, or could not be decoded; its connection is closed."""
+
+
+_frame_cap: ContextVar[int | None] = ContextVar("sealwire_frame_cap", default=None)
+_stock_create_conn = aiokafka.client.create_conn
+
+
+class BoundedConnection(aiokafka.conn.AIOKafkaConnection):  # type: ignore[misc]
+    """A connection that believes no size, raises only connection errors, and makes no topic by asking for it."""
+
+    frame_cap = FRAME_CAP
+
+    async def connect(self) -> Any:  # noqa: ANN401
+        """Connect; whatever a broker says wrong at the start is a KafkaConnectionError."""
+        try:
+            return await super().connect()
+        except (OSError, TimeoutError, errors.KafkaError):
+            raise
+        except Exception as error:
+            message = f"{self.host}:{self.port}: {error!r}"
+            raise errors.KafkaConnectionError(message) from error
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:  # noqa: ANN401, FBT001, FBT002
+        """Send as the stock one does, but for metadata: asking for a topic must not create it."""
+        if type(request) is MetadataRequest:
+            request = MetadataRequest(request._topics, allow_auto_topic_creation=False)  # noqa: SLF001
+        return super().send(request, expect_response)
+
+    @staticmethod
+    async def _read(self_ref: Any) -> None:  # noqa: ANN401
+        connection = self_ref()
+        if connection is None:
+            return
+        reader, cap = connection._reader, connection.frame_cap  # noqa: SLF001
+        del connection
+        while True:
+            (size,) = struct.unpack(">i", await reader.readexactly(4))
+            if not 4 <= size <= cap:  # noqa: PLR2004
+                message = f"an answer of {size} bytes, {cap} allowed"
+                raise FrameRefused(message)
+            frame = await reader.readexactly(size)
+            connection = self_ref()
+            if connection is None:
+                return
+            try:
+                connection._handle_frame(frame)  # noqa: SLF001
+            except Exception as error:
+                message = f"an answer that cannot be decoded: {error!r}"
+                raise FrameRefused(message) from error
+            del connection
+
+
+@contextmanager
+def _bounded(cap: int) -> Iterator[None]:
+    token = _frame_cap.set(cap)
+    try:
+        yield
+    finally:
+        _frame_cap.reset(token)
+
+
+class BoundedClient(aiokafka.client.AIOKafkaClient):  # type: ignore[misc]
+    """An AIOKafkaClient whose connections are bounded ones. ``frame_cap``: bytes of the largest answer."""
+
+    def __init__(self, *, frame_cap: int = FRAME_CAP, **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(**settings)
+        self.frame_cap = frame_cap
+
+    async def bootstrap(self) -> None:
+        """Connect to the first bootstrap address that answers. Raises KafkaConnectionError when none does."""
+        with _bounded(self.frame_cap):
+            await super().bootstrap()
+
+    async def _get_conn(self, node_id: Any, **settings: Any) -> Any:  # noqa: ANN401
+        with _bounded(self.frame_cap):
+            return await super()._get_conn(node_id, **settings)
+
+
+async def _create_conn(host: str, port: int, **settings: Any) -> Any:  # noqa: ANN401
+    cap = _frame_cap.get()
+    if cap is None:
+        return await _stock_create_conn(host, port, **settings)
+    connection = BoundedConnection(host, port, **settings)
+    connection.frame_cap = cap
+    await connection.connect()
+    return connection
+
+
+def install() -> None:
+    """Put the bounded connection and the larger stream buffer in place; doing it again changes nothing."""
+    aiokafka.client.create_conn = _create_conn
+    aiokafka.conn.READER_LIMIT = STREAM_BUFFER
+
+
+async def deliver(
+    consumer: Any,  # noqa: ANN401
+    topic: str,
+    partition: int,
+    offset: int,
+    value: object,
+    *,
+    generation: int,
+    timestamp: float = 0.0,
+) -> None:
+    """Hand ``value``, any object, to the agents of ``topic`` as if the consumer had read it; waits while they are full.
+
+    The conductor silently drops what carries another generation than generation(app).
+    """
+    from faust.types import TP  # noqa: PLC0415 (Faust takes half a second to import: only workers pay it)
+    from faust.types.tuples import ConsumerMessage  # noqa: PLC0415
+
+    await consumer.callback(
+        ConsumerMessage(
+            topic,
+            partition,
+            offset,
+            timestamp,
+            0,
+            None,
+            None,
+            value,
+            None,
+            0,
+            0,
+            TP(topic, partition),
+            generation_id=generation,
+        )
+    )
+
+
+def generation(app: faust.App) -> int:
+    """Tell the group generation that this worker's partitions were assigned in."""
+    return int(app.consumer_generation_id)
+
+
+def quiet_loggers() -> None:
+    """Raise the levels that Faust leaves at DEBUG, once its worker has set up logging: 12-17 % of CPU at small traffic.
+
+    aiokafka's own loggers are raised to ERROR, since it warns many times a second while a broker is away.
+    """
+    root = logging.getLogger()
+    root.setLevel(max(root.level, logging.WARNING))
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for name in ("faust", "mode", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logger.level, logging.WARNING))
+
+
+def self_check(*, with_faust: bool = False) -> None:
+    """Raise Moved, naming it, when an inside that this file relies on is not as it expects."""
+    moved = [*_moved_in_aiokafka(), *(_moved_in_faust() if with_faust else ())]
+    if moved:
+        message = f"aiokafka {aiokafka.__version__}: " + "; ".join(moved)
+        raise Moved(message)
+
+
+def _parameters(function: Any) -> list[str]:  # noqa: ANN401
+    return list(inspect.signature(function).parameters)
+
+
+def _names(function: Any) -> set[str]:  # noqa: ANN401
+    """Every name that a function uses, its inner functions' included."""
+    found: set[str] = set()
+    codes = [inspect.unwrap(function).__code__]
+    while codes:
+        code = codes.pop()
+        found.update(code.co_names)
+        codes += [constant for constant in code.co_consts if inspect.iscode(constant)]
+    return found
+
+
+def _moved_in_aiokafka() -> Iterator[str]:
+    connection, client = aiokafka.conn.AIOKafkaConnection, aiokafka.client.AIOKafkaClient
+    expected = {
+        "aiokafka.conn.READER_LIMIT is not used by connect()": lambda: (
+            isinstance(aiokafka.conn.READER_LIMIT, int) and "READER_LIMIT" in _names(connection.connect)
+        ),
+        "AIOKafkaConnection._read is not a static method of (self_ref)": lambda: (
+            isinstance(inspect.getattr_static(connection, "_read"), staticmethod)
+            and _parameters(connection._read) == ["self_ref"]  # noqa: SLF001
+        ),
+        "AIOKafkaConnection._read does not use _reader and _handle_frame": lambda: (
+            {"_reader", "_handle_frame", "readexactly"} <= _names(connection._read)  # noqa: SLF001
+        ),
+        "AIOKafkaConnection._create_reader_task does not use _read": lambda: (
+            "_read" in _names(connection._create_reader_task)  # noqa: SLF001
+        ),
+        "AIOKafkaConnection._handle_frame has other parameters": lambda: (
+            _parameters(connection._handle_frame) == ["self", "resp"]  # noqa: SLF001
+        ),
+        "AIOKafkaConnection.send has other parameters": lambda: (
+            _parameters(connection.send) == ["self", "request", "expect_response"]
+        ),
+        "MetadataRequest._topics is gone": lambda: MetadataRequest(["a"])._topics == ["a"],  # noqa: SLF001
+        "AIOKafkaClient._get_conn or bootstrap do not use create_conn": lambda: (
+            "create_conn" in _names(client._get_conn) and "create_conn" in _names(client.bootstrap)  # noqa: SLF001
+        ),
+        "create_conn does not make an AIOKafkaConnection": lambda: (
+            {"AIOKafkaConnection", "connect"} <= _names(_stock_create_conn)
+        ),
+        "AIOKafkaConnection.send does not write size + header + body": _sends_joined,
+    }
+    for what, holds in expected.items():
+        try:
+            good = holds()
+        except Exception as error:  # noqa: BLE001 (whatever it is, the inside has moved)
+            yield f"{what} ({error!r})"
+        else:
+            if not good:
+                yield what
+
+
+def _sends_joined() -> bool:
+    """Send one request through the stock method to a writer that only remembers."""
+
+    class Writer:
+        written = b""
+
+        def write(self, data: bytes) -> None:
+            self.written = data
+
+        async def drain(self) -> None:
+            return
+
+    class Stub:
+        _writer = Writer()
+        _versions = {0: (3, 8)}  # noqa: RUF012
+        _client_id = "check"
+        _host, _port = "", 0
+
+        @staticmethod
+        def _next_correlation_id() -> int:
+            return 7
+
+    request = ProduceBatches({"topic": [(1, memoryview(b"batch"))]}, timeout_ms=1)
+    aiokafka.conn.AIOKafkaConnection.send(Stub(), request, expect_response=False).close()
+    written = Stub._writer.written  # noqa: SLF001
+    return (
+        type(written) is bytes
+        and struct.unpack_from(">ihhi", written) == (len(written) - 4, 0, 8, 7)
+        and written.endswith(struct.pack(">ii", 1, 5) + b"batch")
+    )
+
+
+def _moved_in_faust() -> Iterator[str]:
+    import faust  # noqa: PLC0415
+    from faust.transport.consumer import Consumer  # noqa: PLC0415
+    from faust.types.tuples import ConsumerMessage  # noqa: PLC0415
+
+    expected = [
+        "topic", "partition", "offset", "timestamp", "timestamp_type", "headers", "key", "value", "checksum",
+        "serialized_key_size", "serialized_value_size", "tp",
+    ]  # fmt: skip
+    parameters = _parameters(ConsumerMessage.__init__)
+    if parameters[1:13] != expected or "generation_id" not in parameters:
+        yield "faust ConsumerMessage has other parameters"
+    if "callback" not in _parameters(Consumer.__init__):
+        yield "faust Consumer has no callback"
+    if not hasattr(faust.App, "consumer_generation_id") and "consumer_generation_id" not in _names(faust.App.__init__):
+        yield "faust App has no consumer_generation_id"
+
+
+install()

@@ -1,0 +1,364 @@
+"""Whole batches to a cluster with acks=all: one in flight a partition, repeated for as long as it takes.
+
+On Kafka every batch carries a producer id and a sequence (idempotent, KIP-98), so a repeated one is stored once. The
+embedded broker knows no producer ids: there a repeated batch may be stored twice, and whoever reads must drop it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections import defaultdict, deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiokafka import errors
+from aiokafka.client import ConnectionGroup
+from aiokafka.protocol.transaction import InitProducerIdRequest
+from aiokafka.structs import TopicPartition
+
+from sealwire.agents import client as clients
+from sealwire.agents.frames import ProduceBatches, Produced, read_produced
+from sealwire.agents.header import HEADER_SIZE, NO_PRODUCER, BatchHeader, read_header, restamp, write_header
+from sealwire.agents.records import varint
+
+if TYPE_CHECKING:
+    from sealwire.agents.driver import BoundedClient
+    from sealwire.agents.settings import Cluster
+
+_log = logging.getLogger(__name__)
+
+_BROKER_TIMEOUT_MS = 8_000  # how long a broker may wait for its replicas: less than the client waits for the broker
+_BACKOFF, _BACKOFF_TO = 0.05, 5.0  # seconds
+_SEQUENCES = 2**31
+
+# Error codes by Kafka's protocol guide.
+_DUPLICATE = 46
+_LOST_PRODUCER = {45, 47, 49, 59}  # out of order sequence, invalid epoch, invalid mapping, unknown producer id
+_FOR_GOOD = {10, 17, 18, 21, 22, 29, 31, 32, 33, 35, 42, 43, 44, 53, 65, 76, 87, 90}
+_STALE = {3, 5, 6, 9, 56, 72, 74, 75}  # metadata is to be asked for anew
+_DOUBTFUL = {-1, 2}  # may pass or not: a bounded number of times
+_DOUBTFUL_TRIES = 8
+
+
+class Refused(Exception):
+    """The cluster will never take this batch; the text is the broker's word."""
+
+
+class Stopped(Exception):
+    """The writer was stopped before the cluster had answered: the batch is stored or not."""
+
+
+class RecordMetadata(NamedTuple):
+    """Where a batch is stored; ``base_offset`` is -1 when it was found stored already and its place is forgotten."""
+
+    topic: str
+    partition: int
+    base_offset: int
+
+
+class _Item:
+    """One batch on its way."""
+
+    __slots__ = ("batch", "count", "future", "not_before", "tries")
+
+    def __init__(self, batch: memoryview, future: asyncio.Future[RecordMetadata]) -> None:
+        self.batch = batch
+        self.count = read_header(batch).record_count
+        self.future = future
+        self.tries = 0
+        self.not_before = 0.0
+
+
+class _Producer(NamedTuple):
+    """A producer's identity on the broker."""
+
+    identity: int
+    epoch: int
+
+
+class RawWriter:
+    """Produces ready batches. ``in_flight``: requests at a time for each broker, never two for one partition."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        client_id: str,
+        transactional_id: str | None = None,
+        *,
+        request_bytes: int = 4 * 1024 * 1024,
+        in_flight: int = 2,
+    ) -> None:
+        if transactional_id is not None:
+            message = "a transaction around the batches comes with exactly-once delivery"
+            raise NotImplementedError(message)
+        self._cluster, self._client_id = cluster, client_id
+        self._transactional_id = transactional_id
+        self._request_bytes, self._in_flight = request_bytes, in_flight
+        self._idempotent = not cluster.embedded
+        self._client: BoundedClient | None = None
+        self._producers: dict[TopicPartition, _Producer] = {}
+        self._sequences: dict[TopicPartition, int] = {}
+        self._queues: dict[TopicPartition, deque[_Item]] = {}
+        self._sent: set[TopicPartition] = set()
+        self._requests: dict[int, set[asyncio.Task[None]]] = defaultdict(set)
+        self._topics: set[str] = set()
+        self._wake = asyncio.Event()
+        self._stale = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._troubles: dict[TopicPartition, str] = {}
+        self._shared: _Producer | None = None
+
+    @property
+    def troubles(self) -> dict[tuple[str, int], str]:
+        """What is being tried again, and the broker's last word on it."""
+        return {(where.topic, where.partition): words for where, words in self._troubles.items()}
+
+    async def start(self) -> None:
+        """Connect; waits for as long as no broker answers."""
+        self._client = await clients.connect(self._cluster, self._client_id)
+        if self._idempotent:
+            self._shared = await self._new_producer()
+        self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._refresh())]
+
+    async def stop(self) -> None:
+        """Stop at once; what was not answered for ends as Stopped."""
+        tasks = [*self._tasks, *(task for tasks in self._requests.values() for task in tasks)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks = []
+        for queue in self._queues.values():
+            for item in queue:
+                if not item.future.done():
+                    item.future.set_exception(Stopped())
+        self._queues.clear()
+        if self._client is not None:
+            await clients.close(self._client)
+            self._client = None
+
+    async def produce(self, topic: str, partition: int, batch: bytearray | memoryview | bytes) -> RecordMetadata:
+        """Store one batch and return its place; batches of one partition are stored in the order of the calls.
+
+        Its envelope fields are stamped here, in place where it is writable, so it must be left alone until this
+        returns. Whatever may pass is tried again for as long as it takes; raises Refused, and Stopped after stop().
+        Cancelling the wait does not take the batch back.
+        """
+        if not self._tasks:
+            raise Stopped
+        view = memoryview(batch)
+        if view.readonly:
+            view = memoryview(bytearray(view))
+        item = _Item(view, asyncio.get_running_loop().create_future())
+        item.future.add_done_callback(_looked_at)
+        where = TopicPartition(topic, partition)
+        if topic not in self._topics:
+            self._topics.add(topic)
+            self._stale.set()
+        self._queues.setdefault(where, deque()).append(item)
+        self._wake.set()
+        return await asyncio.shield(item.future)
+
+    # What is ready goes out
+
+    async def _pump(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            for node, items in self._ready(loop.time()).items():
+                task = asyncio.create_task(self._send(node, items))
+                self._requests[node].add(task)
+                task.add_done_callback(self._requests[node].discard)
+
+    def _ready(self, now: float) -> dict[int, dict[TopicPartition, _Item]]:
+        assert self._client is not None  # noqa: S101
+        chosen: dict[int, dict[TopicPartition, _Item]] = {}
+        sizes: dict[int, int] = defaultdict(int)
+        for where, queue in self._queues.items():
+            if where in self._sent:
+                continue
+            item = queue[0]
+            if item.not_before > now:
+                asyncio.get_running_loop().call_later(item.not_before - now, self._wake.set)
+                continue
+            node = self._client.cluster.leader_for_partition(where)
+            if node is None or node == -1:
+                self._stale.set()
+                continue
+            if len(self._requests[node]) >= self._in_flight:
+                continue
+            if node in chosen and sizes[node] + len(item.batch) > self._request_bytes:
+                continue
+            chosen.setdefault(node, {})[where] = item
+            sizes[node] += len(item.batch)
+            self._sent.add(where)
+        return chosen
+
+    async def _send(self, node: int, items: dict[TopicPartition, _Item]) -> None:
+        assert self._client is not None  # noqa: S101
+        topics: dict[str, list[tuple[int, memoryview]]] = defaultdict(list)
+        for where, item in items.items():
+            item.tries += 1
+            restamp(item.batch, *self._stamp(where))
+            topics[where.topic].append((where.partition, item.batch))
+        request = ProduceBatches(topics, timeout_ms=_BROKER_TIMEOUT_MS, transactional_id=self._transactional_id)
+        answers: dict[tuple[str, int], Produced] = {}
+        words = ""
+        try:
+            answers = read_produced(await self._client.send(node, request))
+        except Exception as error:  # noqa: BLE001 (whatever a broker does wrong: the batch is sent again)
+            words = f"{error!r}"
+        finally:
+            self._sent.difference_update(items)
+            self._wake.set()
+        for where, item in items.items():
+            answer = answers.get((where.topic, where.partition))
+            if answer is None:
+                self._again(where, item, words or "no answer for this partition", stale=True)
+            else:
+                await self._answered(where, item, answer)
+
+    def _stamp(self, where: TopicPartition) -> tuple[int, int, int]:
+        if self._shared is None:
+            return NO_PRODUCER
+        producer = self._producers.setdefault(where, self._shared)
+        return producer.identity, producer.epoch, self._sequences.get(where, 0)
+
+    async def _answered(self, where: TopicPartition, item: _Item, answer: Produced) -> None:
+        if answer.error in {0, _DUPLICATE}:
+            self._sequences[where] = (self._sequences.get(where, 0) + item.count) % _SEQUENCES
+            if self._troubles.pop(where, None):
+                _log.warning("%s[%d]: goes on", *where)
+            self._done(where, item)
+            if not item.future.done():
+                item.future.set_result(RecordMetadata(where.topic, where.partition, answer.base_offset))
+            return
+        error = errors.for_code(answer.error)
+        words = answer.words or f"{error.message}: {error.description}".strip(": ")
+        if answer.error in _LOST_PRODUCER:
+            # The broker forgot the producer, or knows more of it than we do. Only this partition starts under a new
+            # one; a copy that was stored in spite of an error becomes a duplicate, as after a crash.
+            self._sent.add(where)
+            try:
+                self._producers[where] = await self._new_producer()
+                self._sequences[where] = 0
+            except Refused as refusal:
+                self._fail(where, item, refusal)
+            else:
+                self._again(where, item, words, stale=False)
+            finally:
+                self._sent.discard(where)
+        elif answer.error in _FOR_GOOD or (answer.error in _DOUBTFUL and item.tries >= _DOUBTFUL_TRIES):
+            self._fail(where, item, Refused(f"{where.topic}[{where.partition}]: {words}"))
+        else:
+            self._again(where, item, words, stale=answer.error in _STALE)
+
+    def _fail(self, where: TopicPartition, item: _Item, error: Refused) -> None:
+        self._done(where, item)
+        self._troubles.pop(where, None)
+        if not item.future.done():
+            item.future.set_exception(error)
+
+    def _done(self, where: TopicPartition, item: _Item) -> None:
+        queue = self._queues.get(where)
+        if queue and queue[0] is item:
+            queue.popleft()
+            if not queue:
+                del self._queues[where]
+
+    def _again(self, where: TopicPartition, item: _Item, words: str, *, stale: bool) -> None:
+        if where not in self._troubles:
+            _log.warning("%s[%d]: %s; trying again", *where, words)
+        self._troubles[where] = words
+        pause = min(_BACKOFF * 2 ** min(item.tries - 1, 10), _BACKOFF_TO)
+        item.not_before = asyncio.get_running_loop().time() + pause
+        if stale:
+            self._stale.set()
+        self._wake.set()
+
+    # Who leads what, and who we are
+
+    async def _refresh(self) -> None:
+        pause = _BACKOFF
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            good = await self._refresh_once()
+            self._wake.set()
+            pause = _BACKOFF if good else min(pause * 2, _BACKOFF_TO)
+            await asyncio.sleep(pause)
+
+    async def _refresh_once(self) -> bool:
+        assert self._client is not None  # noqa: S101
+        try:
+            async with asyncio.timeout(clients.REQUEST_TIMEOUT_MS / 1000):
+                self._client.set_topics(self._topics)
+                good = await self._client.force_metadata_update()
+        except TimeoutError:
+            await self._replace_client()
+            return False
+        except errors.KafkaError:
+            return False
+        known = self._client.cluster.leader_for_partition
+        return bool(good) and all(known(where) not in {None, -1} for where in self._queues)
+
+    async def _replace_client(self) -> None:
+        """Throw away a client whose metadata never comes: its own task may have died of a broken answer."""
+        old, self._client = self._client, await clients.connect(self._cluster, self._client_id)
+        if old is not None:
+            await clients.close(old)
+
+    async def _new_producer(self) -> _Producer:
+        pause = _BACKOFF
+        while True:
+            assert self._client is not None  # noqa: S101
+            node = self._client.get_random_node()
+            with suppress(errors.KafkaError, TimeoutError, OSError):
+                if node is not None:
+                    answer = await self._client.send(
+                        node,
+                        InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=10_000),
+                        group=ConnectionGroup.DEFAULT,
+                    )
+                    if answer.error_code == 0:
+                        return _Producer(answer.producer_id, answer.producer_epoch)
+                    if answer.error_code in _FOR_GOOD:
+                        raise Refused(errors.for_code(answer.error_code).description)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _BACKOFF_TO)
+
+
+def _looked_at(future: asyncio.Future[RecordMetadata]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def record_frame(value_size: int, timestamp: int, record_key: bytes | None = None) -> tuple[bytes, bytes]:
+    """Make what stands before and after a value of ``value_size`` bytes (-1: null) in a batch of this one record.
+
+    It has no headers. ``timestamp``: ms since 1970 UTC. head + value + tail is a batch for produce(), which writes the
+    checksum.
+    """
+    named = b"\x01" if record_key is None else varint(len(record_key)) + record_key
+    before = b"\0\0\0" + named + varint(value_size)  # attributes, timestamp delta 0, offset delta 0
+    tail = b"\0"  # no headers
+    content = max(value_size, 0)
+    record = varint(len(before) + content + len(tail)) + before
+    head = bytearray(HEADER_SIZE)
+    header = BatchHeader(0, 0, 0, -1, 2, 0, 0, 0, timestamp, timestamp, *NO_PRODUCER, 1)
+    write_header(head, header)
+    struct.pack_into(">i", head, 8, HEADER_SIZE + len(record) + content + len(tail) - 12)
+    return bytes(head) + record, tail
+
+
+def seal_frame(batch: bytearray | memoryview) -> None:
+    """Write the checksum of a batch assembled around a value; produce() does this by itself."""
+    restamp(batch)
+
+
+def record_batch(value: bytes | None, timestamp: int, record_key: bytes | None = None) -> bytearray:
+    """Make a batch of one record without headers, ready for produce()."""
+    head, tail = record_frame(-1 if value is None else len(value), timestamp, record_key)
+    return bytearray(b"".join((head, value or b"", tail)))
