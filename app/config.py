@@ -23,7 +23,7 @@ MOST_LANES: Final = 256
 LINGER_MS: Final = 10
 DIRECTIONS: Final[tuple[Direction, Direction]] = ("seal", "open")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-LATER: Final = (("cel", "remove it"), ("metrics", "remove it"), ("quarantine", "remove it"), ("ledger", "remove it"))
+LATER: Final = (("manage_topics", "remove it, and run `sealwire topics apply`"),)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,6 @@ class Node:
     web_ports: Mapping[Direction, int]
     lanes: int = LANES
     linger_ms: int = LINGER_MS
-    manage_topics: bool = False
     log_level: str = "info"
 
     @property
@@ -120,7 +119,6 @@ def _read_node(document: Section, path: Path, findings: Findings) -> Node | None
     custody = _custody(document, base, state)
     lanes = document.number("lanes", LANES, 1, MOST_LANES)
     linger_ms = document.number("linger_ms", LINGER_MS, 0, 10_000)
-    manage_topics = document.truth("manage_topics", default=False)
     level = document.choice("log_level", LOG_LEVELS, "info")
     document.close(LATER)
     if findings.faults or local is None or cloud is None:
@@ -138,7 +136,6 @@ def _read_node(document: Section, path: Path, findings: Findings) -> Node | None
         web_ports=ports,
         lanes=lanes,
         linger_ms=linger_ms,
-        manage_topics=manage_topics,
         log_level=level.text if level else "info",
     )
 

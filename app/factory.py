@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sealwire.app import guard, logs
+from sealwire.app import guard, logs, membership
 from sealwire.app.config import require
 from sealwire.app.custody import Custody
 from sealwire.app.faults import CONFIGURATION, Failure
@@ -42,6 +42,7 @@ def build(node: Node, direction: Direction) -> faust.App:
         )
     logs.begin(node.log_level)
     vault = open_vault(node.directory(direction) / "vault", custody(node))
+    membership.check(node, direction, vault.load())
     # Imported late: Faust takes half a second, and what is wrong with a YAML or a vault should be said at once.
     from sealwire.agents import worker  # noqa: PLC0415
 

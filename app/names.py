@@ -44,7 +44,7 @@ def topic_problem(name: str) -> str:  # noqa: PLR0911 - a list of rules
 
 
 def plain_problem(name: str) -> str:
-    """Say why a project or a site cannot have this name; empty when it can. They are joined by dots, so have none."""
+    """Say why a project or a site cannot have this name; empty when it can. They are joined by dots."""
     return _problem(
         name,
         _PLAIN,

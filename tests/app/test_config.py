@@ -62,7 +62,6 @@ def test_what_is_left_out_has_a_default_that_never_changes_by_itself(tmp_path: P
     assert all(24_000 <= port < 28_001 for port in first.web_ports.values())
     assert first.web_ports["seal"] != first.web_ports["open"]
     assert first.custody == Custody(key_file=tmp_path / "state" / "vault.key")
-    assert not first.manage_topics
 
 
 def test_one_direction_takes_one_name(tmp_path: Path) -> None:
@@ -126,6 +125,11 @@ def test_a_missing_file_and_a_directory_are_faults(tmp_path: Path) -> None:
     directory = load(tmp_path)
     assert not isinstance(directory, Node)
     assert "cannot be read" in str(directory[0])
+
+
+def test_a_setting_of_a_later_release_is_refused_by_name_with_what_to_do_instead(tmp_path: Path) -> None:
+    (fault,) = faults_of(tmp_path, GOOD + "manage_topics: true\n")
+    assert fault == "10:1: manage_topics: is not in this release (remove it, and run `sealwire topics apply`)"
 
 
 def test_each_missing_setting_is_named(tmp_path: Path) -> None:
