@@ -109,15 +109,17 @@ def site_steps(node: Node, local: Mapping[str, int], cloud: Mapping[str, int] | 
     steps = []
     for way in node.directions:
         settings = node.settings(way)
-        lanes = {settings.lane_topic: {"cleanup.policy": "delete"}}
+        lanes = {
+            settings.lane_topic: (f"lanes to {way}", {"cleanup.policy": "delete"}),
+            settings.changelog_topic: (f"the table to {way}", {"cleanup.policy": "compact"}),
+        }
         if way == "open":
-            lanes[settings.cursor_topic] = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
-        for topic, config in lanes.items():
-            what = "lanes to " + way if topic == settings.lane_topic else "cursors, a partition a lane"
+            lanes[settings.cursor_topic] = ("cursors, a partition a lane", {"cleanup.policy": "compact"})
+        for topic, (what, config) in lanes.items():
             there = local.get(topic, 0)
             if there and there != node.lanes:
-                what = f"made with {there} lanes, the YAML says {node.lanes}: it cannot change"
-                steps.append(Step(topic, Deed.REFUSE, there, what))
+                fixed = f"made with {there} lanes, the YAML says {node.lanes}: it cannot change"
+                steps.append(Step(topic, Deed.REFUSE, there, fixed))
             else:
                 steps.append(Step(topic, Deed.KEEP if there else Deed.MAKE, node.lanes, what, config))
     for mapping in node.opening:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from sealwire.agents.settings import TABLE
 from sealwire.app import topics
 from sealwire.app.config import Node, load
 from sealwire.app.faults import Failure
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 LANES = "_sealwire.acme.berlin.seal.lanes"
 OPEN_LANES = "_sealwire.acme.berlin.open.lanes"
+TABLES = [f"_sealwire.acme.berlin.{way}-{TABLE}-changelog" for way in ("seal", "open")]
 CURSORS = "_sealwire.acme.berlin.cursors"
 
 
@@ -58,12 +60,13 @@ def test_a_source_topic_that_is_missing_is_waited_for_by_name(node: Node) -> Non
 
 def test_a_site_gets_lanes_cursors_and_sinks(node: Node) -> None:
     steps = topics.site_steps(node, {}, {"c.y": 6})
-    assert deeds(steps) == {LANES: ("make", 4), OPEN_LANES: ("make", 4), CURSORS: ("make", 4), "y": ("make", 6)}
+    ours = {topic: ("make", 4) for topic in (LANES, OPEN_LANES, CURSORS, *TABLES)}
+    assert deeds(steps) == {**ours, "y": ("make", 6)}
     assert next(step for step in steps if step.topic == CURSORS).config["cleanup.policy"] == "compact"
 
 
 def test_a_site_that_has_all_gets_nothing(node: Node) -> None:
-    there = {LANES: 4, OPEN_LANES: 4, CURSORS: 4, "y": 8}
+    there = {topic: 4 for topic in (LANES, OPEN_LANES, CURSORS, *TABLES)} | {"y": 8}
     assert {step.deed for step in topics.site_steps(node, there, {"c.y": 6})} == {Deed.KEEP}
 
 
