@@ -74,7 +74,7 @@ class Authority:
 
     def _by_ticket(self, request: Request, request_bytes: bytes, now: int) -> Verdict:
         row = self.books.ticket(request.ticket_id or b"")
-        entry = row and TicketEntry(self.project.id, row.ticket_id, row.public, row.expires, row.spent_by)
+        entry = TicketEntry(self.project.id, row.ticket_id, row.public, row.expires, row.spent_by) if row else None
         match tickets.judge(request_bytes, entry, now):
             case Refuse(reason, detail, winner):
                 return self._refuse(request, reason, detail, now, winner)

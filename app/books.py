@@ -175,8 +175,9 @@ class Books:
     def enter(self, row: MemberRow) -> None:
         """Enter a member, or what is new about it."""
         self._base.execute(
-            "INSERT INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (member_id) DO UPDATE SET name = excluded.name,"
-            " site = excluded.site, owns_site = excluded.owns_site, identity_public = excluded.identity_public,"
+            "INSERT INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (member_id) DO UPDATE SET name = excluded.name, site = excluded.site,"
+            " owns_site = excluded.owns_site, identity_public = excluded.identity_public,"
             " admitted = excluded.admitted, asked_at = excluded.asked_at, serial = excluded.serial,"
             " credential = excluded.credential",
             (

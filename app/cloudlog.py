@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from sealwire.app.clouderrors import LOGIN, words
 from sealwire.app.faults import Failure
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ ATTEMPT_S: Final = 10.0
 _BACK: Final = 16  # offsets: the newest ones may be transactions' markers, which are no records
 LARGEST: Final = 8 << 20  # bytes of one record: what our cloud topics are made with
 
-_LOGIN: Final = (
-    KafkaError._AUTHENTICATION,  # noqa: SLF001 - librdkafka's own names of its local errors
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError.UNSUPPORTED_SASL_MECHANISM,
-)
-_FORBIDDEN: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
-_NO_TOPIC: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)  # noqa: SLF001
 _END: Final = KafkaError._PARTITION_EOF  # noqa: SLF001
 
 
@@ -66,7 +60,7 @@ class CloudLog:
         }
         self._producer: Producer | None = None
 
-    def __enter__(self) -> CloudLog:
+    def __enter__(self) -> Self:
         """Use for a block."""
         return self
 
@@ -123,7 +117,7 @@ class CloudLog:
             producer.produce(topic, value, record_key, on_delivery=lambda *result: outcome.append(result))  # noqa: B023
             while not outcome:
                 producer.poll(POLL_S)
-                if self._failed and self._failed.code() in _LOGIN:
+                if self._failed and self._failed.code() in LOGIN:
                     self._refused(self._failed, topic)
             error, message = outcome[0]
             if error is None:
@@ -138,11 +132,7 @@ class CloudLog:
 
     def read_whole(self, topic: str, partition: int = 0) -> list[CloudRecord]:
         """Read a partition from its start to the end that a fetch says it has now."""
-        records: list[CloudRecord] = []
-        for record in self.follow(topic, partition=partition, to_end=True):
-            if record:
-                records.append(record)
-        return records
+        return [record for record in self.follow(topic, partition=partition, to_end=True) if record]
 
     def follow(
         self, topic: str, offset: int | None = None, *, partition: int = 0, to_end: bool = False
@@ -154,7 +144,7 @@ class CloudLog:
         """
         if topic not in self._met:
             self.wait(topic)
-        # From 0 where no offset is named: a cloud that has deleted so far says so, and it goes on at the first it keeps.
+        # From 0 where no offset is named: a cloud that has deleted so far says so, and the first it keeps comes next.
         # To ask for the beginning instead costs half a second each time, in librdkafka.
         with self._consumer(TopicPartition(topic, partition, offset or 0), quick=to_end) as read:
             while True:
@@ -251,27 +241,11 @@ class CloudLog:
 
     def _refused(self, error: KafkaError | None, topic: str) -> None:
         """Raise what no waiting cures; remember the rest."""
-        if error is None:
-            return
-        self._failed = error
-        if error.code() in _LOGIN:
-            raise Failure(
-                f"{self.bootstrap} refused the login: {error.str()}.",
-                "Is it the right client file (--kafka-config), and its key still valid?",
-            )
-        if error.code() in _NO_TOPIC:
-            own = topic.endswith((".control", ".sessions", ".requests"))
-            raise Failure(
-                f"There is no topic {topic} at {self.bootstrap}.",
-                f"Is it the project's cloud? This makes it: sealwire project cloud --bootstrap {self.bootstrap}"
-                if own
-                else "Topics of mappings are made by: sealwire topics apply NODE.yaml",
-            )
-        if error.code() in _FORBIDDEN:
-            raise Failure(
-                f"{self.bootstrap} does not let this login use topic {topic}.",
-                "Its key needs READ and WRITE on the project's topics; name its client file with --kafka-config.",
-            )
+        if error is not None:
+            self._failed = error
+            refusal = words(error, self.bootstrap, topic)
+            if refusal:
+                raise refusal
 
     def _nobody(self) -> Failure:
         why = f": {self._failed.str()}" if self._failed else ""
@@ -293,7 +267,8 @@ class CloudLog:
 
 
 def _record(message: Message) -> CloudRecord:
-    headers = tuple((name, _bytes(value)) for name, value in message.headers() or ())
+    named = message.headers() or ()
+    headers = tuple((name, _bytes(value)) for name, value in (named.items() if isinstance(named, dict) else named))
     record_key = message.key()
     return CloudRecord(
         message.offset() or 0, message.timestamp()[1], _bytes(record_key), _bytes(message.value()) or b"", headers

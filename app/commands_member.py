@@ -33,7 +33,7 @@ UNANSWERED: Final = 1  # the exit code of an enrolment that goes on waiting
 
 @click.group()
 def identity() -> None:
-    """Identities: one for each worker."""
+    """Make identities: one for each worker."""
 
 
 @identity.command("create")
@@ -57,7 +57,7 @@ def identity_create(name: str, state: Path, custody: Custody) -> None:
 @click.option("--wait", default=WAIT_S, show_default=True, metavar="SECONDS", help="How long to wait for the answer.")
 @click.option("--request-file", type=options.FILE, help="By hand: write the request here, send nothing.")
 @click.option("--answer", type=options.FILE, help="By hand: take the authority's answer from this file.")
-def enroll(  # noqa: PLR0913
+def enroll(  # noqa: PLR0913, PLR0917
     ticket: str | None,
     name: str,
     state: Path,

@@ -13,12 +13,12 @@ from sealwire.app import project as projects
 from sealwire.app.authority import Authority
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.files import write_whole
 from sealwire.app.lockdir import DirectoryLock
 from sealwire.app.names import plain_problem
 from sealwire.app.office import Office, publish_root
 from sealwire.app.options import say
 from sealwire.app.project import now_ms
-from sealwire.app.vault import write_whole
 from sealwire.keys import identity as identities
 from sealwire.keys.reason import Rejected
 from sealwire.keys.wire import good_name
@@ -34,7 +34,7 @@ _MOST_VALUE: Final = 200  # characters of an attribute's value
 
 @click.group()
 def project() -> None:
-    """A project: one authority and its members."""
+    """Make a project: one authority and its members."""
 
 
 @project.command("create")
@@ -45,8 +45,8 @@ def project_create(name: str, directory: Path) -> None:
     made = projects.create(name, directory)
     click.echo(made.id.hex())
     say(
-        f"Project {name} is made in {directory.resolve()}; above is its id. Move {projects.ROOT_KEY} to a place that is "
-        f"offline: only the next root needs it.\n"
+        f"Project {name} is made in {directory.resolve()}; above is its id. Move {projects.ROOT_KEY} to a place that\n"
+        f"is offline: only the next root needs it.\n"
         f"Next: sealwire project cloud --bootstrap HOST:PORT [--kafka-config FILE]"
     )
 
@@ -72,7 +72,7 @@ def project_cloud(directory: Path, cloud: options.CloudOptions) -> None:
 
 @click.group()
 def ticket() -> None:
-    """Tickets: one enrolment each."""
+    """Make tickets: one enrolment each."""
 
 
 @ticket.command("create")
@@ -114,7 +114,7 @@ def ticket_create(
 
 @click.group()
 def authority() -> None:
-    """The authority: answers requests by its books."""
+    """Answer requests by the books."""
 
 
 @authority.command("run")

@@ -9,7 +9,6 @@ import base64
 import binascii
 import getpass
 import os
-import stat
 import sys
 from dataclasses import dataclass
 from enum import IntEnum
@@ -19,6 +18,7 @@ from typing import Final
 from nacl import pwhash
 
 from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.files import check_private, sync_directory
 from sealwire.keys import primitives
 
 KEY_SIZE: Final = 32
@@ -140,26 +140,6 @@ def read_key_file(path: Path) -> bytes:
             code=CONFIGURATION,
         )
     return decoded
-
-
-def sync_directory(directory: Path) -> None:
-    """Make a new or renamed name in a directory last through a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def check_private(path: Path, what: str, mode: int, cure_mode: str = "600") -> None:
-    """Refuse a secret file that others than its owner may touch; ``mode`` is its `st_mode`."""
-    open_to = stat.S_IMODE(mode) & 0o077
-    if open_to:
-        raise Failure(
-            f"The {what} {path} is too open: its mode is {stat.S_IMODE(mode):04o}, so others can reach it.",
-            f"chmod {cure_mode} {path} - and if others use this machine, take what it protects as known to them.",
-            code=CONFIGURATION,
-        )
 
 
 def _read_private(path: Path, what: str, most: int) -> bytes:

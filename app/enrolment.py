@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from sealwire.app import papers
 from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.files import write_whole
 from sealwire.app.names import project_topics
 from sealwire.app.office import root_key
-from sealwire.app.vault import write_whole
 from sealwire.keys import credential as credentials
 from sealwire.keys import request as requests
 from sealwire.keys import root as roots
@@ -36,7 +36,7 @@ _NEW_TICKET: Final = "Ask the project's administrator for a new ticket: sealwire
 _CURES: Final = {
     Reason.SPENT: (
         "The ticket was spent by another identity",
-        "If that was not you or yours, tell the administrator at once: somebody else holds the ticket, and is a member. "
+        "If that was not you or yours, tell the administrator at once: somebody else had the ticket, and is a member. "
         + _NEW_TICKET,
     ),
     Reason.EXPIRED: ("The ticket has expired", _NEW_TICKET),
@@ -67,7 +67,7 @@ class Enrolled:
 
 
 def read_ticket(text: bytes, name: str) -> Ticket:
-    """Read a ticket file's text; raises `Failure` that tells a cut ticket from what is none. ``name`` names the file."""
+    """Read the text of a ticket file called ``name``; raises `Failure` that tells a cut ticket from what is none."""
     try:
         return tickets.read(text)
     except Rejected as refusal:
@@ -92,7 +92,7 @@ class Enrolment:
         self._now = now
 
     def already(self, ticket: Ticket | None = None) -> Enrolled | None:
-        """Tell whether the identity is a member; raises `Failure` where it is one of another project than the ticket's."""
+        """Tell whether the identity is a member; raises `Failure` where it is, of another project than the ticket's."""
         secrets = self._vault.load()
         if secrets.credential is None or secrets.root is None:
             return None
@@ -120,7 +120,7 @@ class Enrolment:
         if ticket.expiry < self._now():
             raise self._refused(Rejected(Reason.EXPIRED, f"it ended {_since(self._now() - ticket.expiry)} ago"))
         request = requests.ask(ticket, secrets.identity, self._name, self._now())
-        # The root is not known yet: the ticket pins it, and here the project's id does, which is the first root's digest.
+        # The root is not known yet. The ticket pins it; here the project's id does, which is the first root's digest.
         self._vault.save(replace(secrets, project_id=ticket.project_id, root=None, request=request))
         return request
 
@@ -186,7 +186,7 @@ class Enrolment:
             ) from None
 
     def _try(self, statement: bytes, request: bytes, digest: bytes, root: Root) -> Enrolled | None:
-        """Take a statement of the requests topic if it is our answer; anything else, forged ones too, is passed over."""
+        """Take a statement of the requests topic if it is our answer; pass over the rest, forged ones too."""
         try:
             if requests.peek_answer(statement, root.project_id).request != digest:
                 return None
@@ -217,12 +217,9 @@ def _chained(chain: list[bytes], project_id: bytes) -> Root:
 
 
 def newest_root(ticket: Ticket, found: Mapping[bytes | None, bytes]) -> Root:
-    """Follow the roots of a control topic from the one that the ticket pins; raises `Failure` where that is not there."""
-    pinned = found.get(root_key(ticket.root_version))
+    """Follow the roots of a control topic from the one that the ticket pins; raises `Failure` where that is missing."""
     try:
-        if pinned is None:
-            raise Rejected(Reason.FOREIGN, f"it has no root {ticket.root_version}")
-        root = ticket.check_root(pinned)
+        root = ticket.check_root(found.get(root_key(ticket.root_version), b""))
         while (following := found.get(root_key(root.version + 1))) is not None:
             root = roots.read_next(following, root)
     except Rejected as refusal:

@@ -111,7 +111,7 @@ def session_known(envelope: bytes, secrets: Secrets) -> bool:
     return envelopes.read_header(envelope).session_id in secrets.inbound
 
 
-def opened(
+def opened(  # noqa: PLR0913, PLR0917
     record: CloudRecord,
     topic: str,
     partition: int,
@@ -136,6 +136,8 @@ def to_the_entitled(found: Opened, most: int) -> PlainView:
     """Describe an opened envelope and its first records. Raises `Rejected` when its batches cannot be."""
     inner, session = found.inner, found.session
     flags = [name for name, is_set in (("log start", inner.log_start), ("reseal", inner.reseal)) if is_set]
+    packed = f"compression {inner.compression.name.lower()}, padding {inner.padding_size}"
+    sizes = f"{inner.uncompressed_size} bytes of batches, {packed}"
     rows = (
         (
             "sender",
@@ -156,11 +158,7 @@ def to_the_entitled(found: Opened, most: int) -> PlainView:
         ),
         ("sealed at", stamp(inner.sealed_at)),
         ("records", f"{inner.record_count} in {inner.batch_count} record batches"),
-        (
-            "sizes",
-            f"{inner.uncompressed_size} bytes of batches, compression {inner.compression.name.lower()}, "
-            f"padding {inner.padding_size}",
-        ),
+        ("sizes", sizes),
     )
     records, count = read_records(found.batches, inner.first, inner.next, most)
     return PlainView(rows, records, count - len(records))

@@ -13,19 +13,19 @@ import binascii
 import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sealwire.app.books import Books
-from sealwire.app.custody import check_private
 from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.files import check_private, write_whole
 from sealwire.app.names import plain_problem
-from sealwire.app.vault import write_whole
 from sealwire.keys import root as roots
 from sealwire.keys.primitives import SEED_SIZE, SigningKey
 from sealwire.keys.reason import Rejected
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sealwire.keys.root import Root
 
 DAY: Final = 24 * 3600 * 1000  # ms

@@ -2,7 +2,8 @@
 
     file   = header | ciphertext | BLAKE3 of all before it (32 B)
     header = "sealwire vault" | version u8 | custody kind u8 | passes u8 | memory u32 (KiB) | salt (16 B)
-             | generation u64 | member id (32 B) | name length u8 | name | proof of the sealing secret (16 B) | nonce (24 B)
+             | generation u64 | member id (32 B) | name length u8 | name
+             | proof of the sealing secret (16 B) | nonce (24 B)
     ciphertext = XChaCha20-Poly1305(sealing secret, nonce, Secrets, ad = header)
 
 Integers are big-endian. The closing digest needs no secret: it tells a damaged file from a wrong passphrase, and the
@@ -11,17 +12,17 @@ proof tells a wrong passphrase from a file that somebody altered. The nonce is r
 
 from __future__ import annotations
 
-import contextlib
 import os
 import struct
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 
-from sealwire.app.custody import COST, MOST_COST, SALT_SIZE, Cost, Custody, Kind, check_private, sync_directory
+from sealwire.app.custody import COST, MOST_COST, SALT_SIZE, Cost, Custody, Kind
 from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.files import check_private, write_whole
 from sealwire.app.lockdir import DirectoryLock
 from sealwire.keys import primitives
 from sealwire.keys.reason import Rejected
@@ -71,21 +72,26 @@ def create_vault(file: Path, custody: Custody, secrets: Secrets) -> Vault:
     check_private(directory, "directory", directory.stat().st_mode, "700")
     lock = DirectoryLock(directory)
     try:
-        if file.exists():
-            raise Failure(
-                f"There is an identity '{directory.name}' already, in {directory}.",
-                "Use it, or take another name: its vault is never overwritten.",
-                code=CONFIGURATION,
-            )
-        cost = COST if custody.kind is Kind.PASSPHRASE else Cost(0, 0)
-        salt = os.urandom(SALT_SIZE)
-        secret = custody.sealing_secret(salt, cost, asking_for=f"identity '{directory.name}'", twice=True)
-        header = Header(custody.kind, cost, salt, 0, secrets.identity.member_id, directory.name)
-        vault = Vault(file, header, secret, secrets, lock)
-        vault.save(secrets)
+        return _create(file, custody, secrets, lock)
     except BaseException:
         lock.close()
         raise
+
+
+def _create(file: Path, custody: Custody, secrets: Secrets, lock: DirectoryLock) -> Vault:
+    name = file.parent.name
+    if file.exists():
+        raise Failure(
+            f"There is an identity '{name}' already, in {file.parent}.",
+            "Use it, or take another name: its vault is never overwritten.",
+            code=CONFIGURATION,
+        )
+    cost = COST if custody.kind is Kind.PASSPHRASE else Cost(0, 0)
+    salt = os.urandom(SALT_SIZE)
+    secret = custody.sealing_secret(salt, cost, asking_for=f"identity '{name}'", twice=True)
+    header = Header(custody.kind, cost, salt, 0, secrets.identity.member_id, name)
+    vault = Vault(file, header, secret, secrets, lock)
+    vault.save(secrets)
     return vault
 
 
@@ -169,7 +175,7 @@ class Vault:
         """Name the file and nothing in it."""
         return f"Vault({str(self.file)!r}, generation {self._header.generation})"
 
-    def __enter__(self) -> Vault:
+    def __enter__(self) -> Self:
         """Hold the vault for a block."""
         return self
 
@@ -230,25 +236,6 @@ class Vault:
                 f"The vault {self.file} was changed by another process while this one held it. The newer one stands.",
                 "Does another machine share this directory, or was a file copied over it? One process an identity.",
             )
-
-
-def write_whole(file: Path, content: bytes, mode: int = 0o600) -> None:
-    """Put a file in place of the old one: written aside, synced, renamed, the directory synced. Raises `OSError`."""
-    aside = file.with_name(f"{file.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        aside.unlink()  # of a process that was killed in between; its mode may be anything
-    try:
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        aside.rename(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise
-    sync_directory(file.parent)
 
 
 def _read(file: Path) -> tuple[Header, bytes, bytes, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,13 @@ from sealwire.keys import identity as identities
 from sealwire.keys import request as requests
 from sealwire.keys import ticket as tickets
 from sealwire.keys.credential import Credential
-from sealwire.keys.identity import Identity
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.ticket import Ticket
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sealwire.keys.identity import Identity
 
 HOUR = 3_600_000
 BERLIN = {"role": "member", "site": "berlin"}

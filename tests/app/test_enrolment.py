@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +32,7 @@ from sealwire.keys.secrets import Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sealwire.keys.ticket import Ticket
 
@@ -304,7 +305,8 @@ def test_a_control_topic_that_lost_its_statements_gets_them_again(world: World) 
 
 def test_strangers_get_a_bounded_number_of_answers(world: World) -> None:
     ticket = world.ticket()
-    world.project.books()._base.execute("DELETE FROM ticket")
+    with sqlite3.connect(world.project.books().file) as base:
+        base.execute("DELETE FROM ticket")
     for number in range(70):
         request = requests.ask(ticket, identities.create(os.urandom, now_ms()), f"n{number}", now_ms())
         world.log.publish(world.requests, b"", request)
@@ -345,12 +347,12 @@ def test_an_answer_by_hand_to_another_identity_is_refused(world: World, tmp_path
 @pytest.mark.parametrize("left", [0.0, 0.05, 0.3, 0.7, 0.97])
 def test_a_ticket_or_paper_that_is_cut_says_so(world: World, tmp_path: Path, left: float) -> None:
     text = world.ticket_text()
-    with pytest.raises(Failure, match="no ticket|end is missing|part is missing|cut"):
+    with pytest.raises(Failure, match=r"no ticket|end is missing|part is missing|cut"):
         read_ticket(text[: int(len(text) * left)], "my.ticket")
     paper = papers.write(papers.REQUEST, [b"statement" * 30])
     file = tmp_path / "paper"
     file.write_bytes(paper[: int(len(paper) * left)])
-    with pytest.raises(Failure, match="does not begin as one|part is missing"):
+    with pytest.raises(Failure, match=r"does not begin as one|part is missing"):
         papers.read(papers.REQUEST, file)
 
 

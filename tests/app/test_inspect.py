@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from click.testing import CliRunner
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from sealwire.agents.settings import Cluster
 from sealwire.app import inspect as views
@@ -27,13 +28,14 @@ from sealwire.keys import identity as identities
 from sealwire.keys import keypackage
 from sealwire.keys import session as sessions
 from sealwire.keys.envelope import Cause, Compression, Inner, Kind, Layout, Place, seal, sealed_size
-from sealwire.keys.keypackage import KeyPackage
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.secrets import Secrets
 from sealwire.keys.trust import Trust
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sealwire.keys.keypackage import KeyPackage
 
 TOPIC = "acme.orders"
 SECRET_WORDS = b"forty-two crates of oranges"
@@ -89,8 +91,8 @@ def make_world(directory: Path) -> World:
     sender, reader = member(project, "producer1", "berlin", now), member(project, "consumer1", "paris", now)
     stranger = member(project, "stranger", "oslo", now)
     control = [(root_key(1), project.root.statement)]
-    for each in (sender, reader, stranger):
-        control.append((member_key(each.identity.member_id), each.credential or b""))
+    members = (sender, reader, stranger)
+    control += [(member_key(each.identity.member_id), each.credential or b"") for each in members]
     credential = credentials.read(reader.credential or b"", project.root, now)
     held, package = keypackage.renew(reader.identity, credential, project.id, (), now, os.urandom)
     control.append((b"keys/" + reader.identity.member_id.hex().encode(), package or b""))
@@ -231,8 +233,6 @@ def test_the_command_shows_an_envelope_from_a_broker_with_and_without_an_identit
 
 
 def _publish_to_partition(broker: EmbeddedBroker, value: bytes, partition: int) -> None:
-    from confluent_kafka import Producer
-
     producer = Producer({"bootstrap.servers": broker.bootstrap})
     producer.produce(TOPIC, value, partition=partition)
     assert producer.flush(10) == 0

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,9 +14,13 @@ from hypothesis import strategies as st
 from sealwire.app import vault as vaults
 from sealwire.app.custody import Cost, Custody, make_key_file
 from sealwire.app.faults import Failure
-from sealwire.app.vault import create_vault, open_vault, vault_file, write_whole
+from sealwire.app.files import write_whole
+from sealwire.app.vault import create_vault, open_vault, vault_file
 from sealwire.keys import identity as identities
 from sealwire.keys.secrets import Secrets
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +115,7 @@ def test_a_missing_vault_names_the_command_or_the_identities_that_are_there(tmp_
 def test_a_vault_that_others_can_touch_is_refused_with_the_cure(tmp_path: Path, custody: Custody, mode: int) -> None:
     file = made(tmp_path, custody)
     file.chmod(mode)
-    with pytest.raises(Failure, match="too open.*chmod 600"):
+    with pytest.raises(Failure, match=r"too open.*chmod 600"):
         open_vault(file, custody)
 
 
@@ -198,7 +202,7 @@ def test_a_process_that_is_killed_while_it_saves_leaves_one_of_its_whole_vaults(
         "print('ready', flush=True)\n"
         "while True: vault.save(replace(vault.load(), request=bytes(100000)))\n"
     )
-    child = subprocess.Popen(
+    child = subprocess.Popen(  # noqa: S603 - our own code
         [sys.executable, "-c", code, str(file), str(custody.key_file)], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout is not None

@@ -1,0 +1,52 @@
+"""Files that must be private, whole, and still there after a loss of power."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from sealwire.app.faults import CONFIGURATION, Failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_whole(file: Path, content: bytes, mode: int = 0o600) -> None:
+    """Put a file in place of the old one: written aside, synced, renamed, the directory synced. Raises `OSError`."""
+    aside = file.with_name(f"{file.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        aside.unlink()  # of a process that was killed in between; its mode may be anything
+    try:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        aside.rename(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+    sync_directory(file.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a new or renamed name in a directory last through a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_private(path: Path, what: str, mode: int, cure_mode: str = "600") -> None:
+    """Refuse a secret file that others than its owner may touch; ``mode`` is its `st_mode`."""
+    open_to = stat.S_IMODE(mode) & 0o077
+    if open_to:
+        raise Failure(
+            f"The {what} {path} is too open: its mode is {stat.S_IMODE(mode):04o}, so others can reach it.",
+            f"chmod {cure_mode} {path} - and if others use this machine, take what it protects as known to them.",
+            code=CONFIGURATION,
+        )
