@@ -74,7 +74,8 @@ def site_init(node_file: Path, config: Path | None) -> int:
 
     Safe to run again. The number of lanes is fixed here: a YAML that differs later is refused.
     """
-    from sealwire.agents.client import Admin, ClusterAway, ClusterRefused  # noqa: PLC0415
+    from sealwire.agents.admin import Admin  # noqa: PLC0415
+    from sealwire.agents.blocking import ClusterAway, ClusterRefused  # noqa: PLC0415
     from sealwire.app import topics as making  # noqa: PLC0415
 
     node = require(node_file)
@@ -116,7 +117,7 @@ def topics_apply(node_file: Path, config: Path | None, retention_days: int, *, y
 
     Safe to run again. Nothing is ever removed, and the settings of topics that exist are left alone.
     """
-    from sealwire.agents.client import Admin  # noqa: PLC0415
+    from sealwire.agents.admin import Admin  # noqa: PLC0415
     from sealwire.app import topics as making  # noqa: PLC0415
 
     node = require(node_file)

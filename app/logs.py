@@ -33,7 +33,10 @@ def settings(level: str = "info") -> dict[str, Any]:
         "formatters": {"line": {"()": _formatter}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"level": theirs, "handlers": ["stderr"]},
-        "loggers": {"sealwire": {"level": least}} | {name: {"level": theirs} for name in QUIET},
+        "loggers": {"sealwire": {"level": least}}
+        | {name: {"level": theirs} for name in QUIET}
+        # It reports an absent broker several times a second; the agents say so once.
+        | {"aiokafka": {"level": theirs if least <= logging.DEBUG else logging.CRITICAL}},
     }
 
 

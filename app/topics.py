@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sealwire.agents.client import Admin, ClusterAway, ClusterRefused, TopicPlan
+from sealwire.agents.admin import Admin, TopicPlan
+from sealwire.agents.blocking import ClusterAway, ClusterRefused
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.names import project_topics
 
