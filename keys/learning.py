@@ -15,46 +15,27 @@ from sealwire.keys import grant as grants
 from sealwire.keys import keypackage, primitives, wire
 from sealwire.keys import root as roots
 from sealwire.keys import session as sessions
+from sealwire.keys.aside import Aside, Later
 from sealwire.keys.events import Admitted, Claimed, Event, Granted, KeysAnnounced, Refused, Rooted, Skipped, Waits
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.secrets import Floor
-from sealwire.keys.trust import Given, Trust, Waiting
+from sealwire.keys.trust import Given, Trust
 from sealwire.keys.wire import ENTRY_SIZE, SKEW, Type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from sealwire.keys.credential import Credential
+    from sealwire.keys.grant import GrantsFields
+    from sealwire.keys.session import Claim
+    from sealwire.keys.wire import Frame
 
 CLAIMS_PER_ID: Final = 4
 CLAIMS_MOST: Final = 32768
 GIVEN_PER_ID: Final = 8
-WAITING_MOST: Final = 1024
-WAITING_BYTES: Final = 16 << 20
-WAITING_PER_CAUSE: Final = 4
 _MEMO_MOST: Final = 8192
 
 _ORDER: Final = (Type.ROOT, Type.CREDENTIAL, Type.KEY_PACKAGE, Type.SESSION, Type.GRANTS)
-
-
-class _Later(Exception):  # noqa: N818
-    """The statement cannot be judged yet."""
-
-    def __init__(
-        self,
-        reason: Reason,
-        detail: str,
-        *,
-        after: int | None = None,
-        member: bytes | None = None,
-        session: bytes | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-        self.after = after
-        self.member = member
-        self.session = session
 
 
 def learn(trust: Trust, statements: Iterable[bytes], now: int) -> tuple[Trust, tuple[Event, ...]]:
@@ -74,9 +55,7 @@ class _Batch:
         self.now = now
         self.events: list[Event] = []
         self.queues: dict[Type, list[bytes]] = {kind: [] for kind in _ORDER}
-        self.waiting = dict(trust.waiting)  # by digest of the statement
-        self.waiting_bytes = sum(len(each.statement) for each in self.waiting.values())
-        self.alike: dict[tuple[bytes | None, bytes | None], list[bytes]] | None = None  # made when it is needed
+        self.aside = Aside(trust.waiting)
         self.root = trust.root
         self.credentials = dict(trust.credentials)
         self.packages = dict(trust.packages)
@@ -113,15 +92,23 @@ class _Batch:
             Type.SESSION: self._session,
             Type.GRANTS: self._grants,
         }
-        self.queues[Type.ROOT].sort(key=_version)
         for kind in _ORDER:
-            for statement in self._awaited(kind) + self.queues[kind]:
-                try:
-                    rules[kind](statement)
-                except Rejected as refusal:
-                    self._refuse(refusal, statement)
-                except _Later as later:
-                    self._put_aside(later, kind, statement)
+            statements = self._awaited(kind) + self.queues[kind]
+            while statements:
+                if kind is Type.ROOT:
+                    statements.sort(key=_version)
+                known = self.root
+                for statement in statements:
+                    self._judge(rules[kind], kind, statement)
+                statements = self._awaited(kind) if self.root is not known else []
+
+    def _judge(self, rule: Callable[[bytes], None], kind: Type, statement: bytes) -> None:
+        try:
+            rule(statement)
+        except Rejected as refusal:
+            self._refuse(refusal, statement)
+        except Later as later:
+            self._put_aside(later, kind, statement)
 
     def result(self) -> Trust:
         """Give the Trust that the batch made."""
@@ -133,59 +120,19 @@ class _Batch:
             claims=self.claims,
             given=self.given,
             floors=self.floors,
-            waiting=self.waiting,
+            waiting=self.aside.waiting,
             known_credentials=self.known_credentials,
             judged=self.judged,
         )
 
-    # -- what was put aside
-
     def _awaited(self, kind: Type) -> list[bytes]:
-        """Take what was put aside and may be judged now."""
-        if not self.waiting:
-            return []
-        ready = [(digest, each) for digest, each in self.waiting.items() if each.type is kind and self._is_ready(each)]
-        for digest, _ in ready:
-            self._take(digest)
-        return [each.statement for _, each in ready]
+        return self.aside.take_ready(kind, self.now, self.news_of, new_root=self.root is not self.before.root)
 
-    def _is_ready(self, each: Waiting) -> bool:
-        if each.after is not None:
-            return each.after <= self.now + SKEW
-        if each.member is not None:
-            return each.member in self.news_of
-        if each.session is not None:
-            return each.session in self.news_of
-        return self.root is not self.before.root
-
-    def _put_aside(self, later: _Later, kind: Type, statement: bytes) -> None:
-        digest = primitives.digest(statement)
-        if digest in self.waiting:
-            return
-        if self.alike is None:
-            self.alike = {}
-            for other, each in self.waiting.items():
-                self.alike.setdefault((each.member, each.session), []).append(other)
-        alike = self.alike.setdefault((later.member, later.session), [])
-        if (later.member or later.session) and len(alike) >= WAITING_PER_CAUSE:
-            self._drop(alike[0])
-        alike.append(digest)
-        self.waiting[digest] = Waiting(kind, statement, later.after, later.member, later.session)
-        self.waiting_bytes += len(statement)
-        while len(self.waiting) > WAITING_MOST or self.waiting_bytes > WAITING_BYTES:
-            self._drop(next(iter(self.waiting)))
-        self.events.append(Waits(later.reason, later.detail, digest))
-
-    def _take(self, digest: bytes) -> Waiting:
-        each = self.waiting.pop(digest)
-        self.waiting_bytes -= len(each.statement)
-        if self.alike is not None:
-            self.alike[each.member, each.session].remove(digest)
-        return each
-
-    def _drop(self, digest: bytes) -> None:
-        self._take(digest)
-        self.events.append(Refused(Reason.TOO_MANY, "too many statements wait", digest))
+    def _put_aside(self, later: Later, kind: Type, statement: bytes) -> None:
+        digest, dropped = self.aside.put(later, kind, statement)
+        self.events.extend(Refused(Reason.TOO_MANY, "too many statements wait", each) for each in dropped)
+        if digest is not None:
+            self.events.append(Waits(later.reason, later.detail, digest))
 
     def _refuse(self, refusal: Rejected, statement: bytes) -> None:
         self.events.append(Refused(refusal.reason, refusal.detail, primitives.digest(statement)))
@@ -199,10 +146,10 @@ class _Batch:
         if version == self.root.version:
             raise Rejected(Reason.FORK, f"another root {version}")
         if version > self.root.version + 1:
-            raise _Later(Reason.OUTDATED, f"root {version}, while {self.root.version} is known")
+            raise Later(Reason.OUTDATED, f"root {version}, while {self.root.version} is known")
         root = roots.read_next(statement, self.root)
         if root.made_at > self.now + SKEW:
-            raise _Later(Reason.AHEAD, f"a root of {root.made_at}, our clock says {self.now}", after=root.made_at)
+            raise Later(Reason.AHEAD, f"a root of {root.made_at}, our clock says {self.now}", after=root.made_at)
         self.root = root
         self.known_credentials, self.judged = {}, {}
         dropped = [each for each in self.credentials.values() if not self._stands(each)]
@@ -214,11 +161,7 @@ class _Batch:
             for session_id, claims in self.claims.items()
             if (kept := tuple(claim for claim in claims if self._stands(claim.sender)))
         }
-        self.given = {
-            session_id: left
-            for session_id, given in self.given.items()
-            if (left := tuple(each for each in given if self._stands(each.claim.sender)))
-        }
+        self.given = {session_id: given for session_id, given in self.given.items() if session_id in self.claims}
         self.events.append(Rooted(root.version, statement, tuple(each.member_id for each in dropped)))
 
     def _stands(self, credential: Credential) -> bool:
@@ -240,11 +183,11 @@ class _Batch:
         except Rejected as refusal:
             if refusal.reason is Reason.AHEAD:
                 said = credentials.peek(statement, self.root.project_id)
-                raise _Later(Reason.AHEAD, refusal.detail, after=said.not_before) from None
+                raise Later(Reason.AHEAD, refusal.detail, after=said.not_before) from None
             if refusal.reason is Reason.UNKNOWN_SIGNER:
                 said = credentials.peek(statement, self.root.project_id)
                 if said.root_version > self.root.version:
-                    raise _Later(Reason.UNKNOWN_SIGNER, f"needs root {said.root_version}") from None
+                    raise Later(Reason.UNKNOWN_SIGNER, f"needs root {said.root_version}") from None
             raise
         if len(self.known_credentials) >= _MEMO_MOST:
             self.known_credentials.clear()
@@ -281,12 +224,12 @@ class _Batch:
             raise Rejected(Reason.OUTDATED, f"a key package of {name}, older than the one known")
         credential = self.credentials.get(said.member_id)
         if credential is None or said.serial > credential.serial:
-            raise _Later(Reason.UNKNOWN_MEMBER, f"no credential {said.serial} of {name} yet", member=said.member_id)
+            raise Later(Reason.UNKNOWN_MEMBER, f"no credential {said.serial} of {name} yet", member=said.member_id)
         try:
             package = keypackage.read(statement, self.root.project_id, credential, self.now)
         except Rejected as refusal:
             if refusal.reason is Reason.AHEAD:
-                raise _Later(Reason.AHEAD, refusal.detail, after=said.made_at) from None
+                raise Later(Reason.AHEAD, refusal.detail, after=said.made_at) from None
             raise
         if known is not None and (known.serial, known.made_at) == age:
             raise Rejected(Reason.FORK, f"another key package of {name} of the same time")
@@ -310,7 +253,7 @@ class _Batch:
             claim = sessions.read(statement, self.root.project_id, self._read_credential, self.now)
         except Rejected as refusal:
             if refusal.reason is Reason.AHEAD:
-                raise _Later(Reason.AHEAD, refusal.detail, after=said.made_at) from None
+                raise Later(Reason.AHEAD, refusal.detail, after=said.made_at) from None
             raise
         if not claims and len(self.claims) >= CLAIMS_MOST:
             oldest = next(iter(self.claims))
@@ -332,20 +275,36 @@ class _Batch:
         if all(grant in held for grant in mine):
             return
         if not claims:
-            raise _Later(Reason.UNKNOWN_SESSION, f"session {session_id.hex()[:16]}", session=session_id)
-        granter = self.credentials.get(fields.granter) if fields.granter is not None else None
-        failure = Rejected(Reason.TOO_MANY, f"session {session_id.hex()[:16]} has {len(known)} grants for us already")
-        for claim in claims if len(known) < GIVEN_PER_ID else ():
-            try:
-                grants.check(fields, frame, claim, None if granter is None else granter.identity_key)
-            except Rejected as refusal:
-                failure = refusal
-                continue
-            new = tuple(Given(grant, claim) for grant in mine if grant not in held)
-            self.given[session_id] = (*known, *new[: GIVEN_PER_ID - len(known)])
-            self.events.append(Granted(session_id))
+            raise Later(Reason.UNKNOWN_SESSION, f"session {session_id.hex()[:16]}", session=session_id)
+        by_session = fields.granter is None
+        if sum(each.by_session == by_session for each in known) >= GIVEN_PER_ID:
+            raise Rejected(Reason.TOO_MANY, f"session {session_id.hex()[:16]} has {len(known)} grants for us already")
+        self._check_grants(fields, frame, claims)
+        self.given[session_id] = (*known, *(Given(grant, by_session) for grant in mine if grant not in held))
+        self.events.append(Granted(session_id))
+
+    def _check_grants(self, fields: GrantsFields, frame: Frame, claims: tuple[Claim, ...]) -> None:
+        """Check that a claim's session key signed, or a granter of our own site: it stops floods, and proves no more."""
+        session = fields.session_id.hex()[:16]
+        if fields.granter is not None:
+            granter, we = self.credentials.get(fields.granter), self.credentials.get(self.before.me or b"")
+            if granter is not None and we is not None and granter.site != we.site:
+                raise Rejected(Reason.NOT_AUTHORISED, f"{granter.name} grants session {session} to another site")
+            grants.check(fields, frame, claims[0], None if granter is None else granter.identity_key)
             return
-        raise failure
+        keys = {claim.verifying_key: claim for claim in claims}
+        for claim in keys.values():
+            try:
+                grants.check(fields, frame, claim)
+            except Rejected as refusal:
+                if refusal.reason is not Reason.UNKNOWN_SIGNER:
+                    raise
+            else:
+                return
+        # The true claim may be the one that has not come yet: the cloud chooses the order.
+        raise Later(
+            Reason.UNKNOWN_SIGNER, f"not signed in session {session} as it is claimed", session=fields.session_id
+        )
 
 
 def _version(statement: bytes) -> int:

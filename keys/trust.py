@@ -17,11 +17,12 @@ from sealwire.keys import root as roots
 from sealwire.keys.events import Event, Opened, Refused
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.secrets import Floor, Secrets
-from sealwire.keys.wire import SKEW, Type
+from sealwire.keys.wire import SKEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sealwire.keys.aside import Waiting
     from sealwire.keys.charter import CharterFields
     from sealwire.keys.credential import Credential
     from sealwire.keys.grant import Grant
@@ -35,21 +36,15 @@ _OPENED_MOST: Final = 1 << 17
 
 @dataclass(frozen=True)
 class Given:
-    """A grant for us whose statement's signature was checked, and the claim it belongs to."""
+    """A grant for us whose statement's signature was checked, and the claims it did not fit (by digest).
+
+    Whose claim of the session is true shows only in unwrapping: a false one may even name the true signing key. So a
+    grant that fitted none is kept for a claim that comes later, if the session's own key signed it.
+    """
 
     grant: Grant
-    claim: Claim
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A statement put aside: until the clock passes `after`, or for news of a `member`, a `session` or a root."""
-
-    type: Type
-    statement: bytes = field(repr=False)
-    after: int | None = None
-    member: bytes | None = None
-    session: bytes | None = None
+    by_session: bool
+    tried: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -158,32 +153,50 @@ class Trust:
         return any(row.member_id == member_id and made_at >= row.since for row in self.charter.refusals)
 
     def unwrap_new(self, secrets: Secrets, now: int) -> tuple[Trust, Secrets, tuple[Event, ...]]:  # noqa: ARG002
-        """Unwrap each grant for us whose session is claimed; give the secrets to save and what happened.
+        """Unwrap each grant for us with each claim of its session; give the secrets to save and what happened.
 
-        Each is tried once. The secrets are to be saved before they are used.
+        Each pair is tried once. The secrets are to be saved before they are used.
         """
-        if not self.given:
-            return self, secrets, ()
         events: list[Event] = []
-        proven: list[InboundSession] = []
+        proven: dict[bytes, InboundSession] = {}
+        left: dict[bytes, tuple[Given, ...]] = {}
         for session_id, given in self.given.items():
             if session_id in secrets.inbound:
                 continue
+            kept = []
             for each in given:
-                try:
-                    session = grants.unwrap(each.grant, each.claim, secrets.held)
-                except Rejected as refusal:
-                    digest = primitives.digest(each.grant.enc, each.grant.ciphertext)
-                    events.append(Refused(refusal.reason, refusal.detail, digest))
-                else:
-                    proven.append(session)
+                session = self._try(each, session_id, secrets, events)
+                if session is not None:
+                    proven[session_id] = session
                     events.append(Opened(session))
                     break
-        opened = {**self.opened, **{session.id: None for session in proven}}
+                if each.by_session:
+                    tried = frozenset(claim.digest for claim in self.claims_of(session_id))
+                    kept.append(each if tried <= each.tried else replace(each, tried=each.tried | tried))
+            if kept and session_id not in proven:
+                left[session_id] = tuple(kept)
+        if not proven and left == self.given:
+            return self, secrets, tuple(events)
+        opened = {**self.opened, **dict.fromkeys(proven)}
         for oldest in list(opened)[: max(0, len(opened) - _OPENED_MOST)]:
             del opened[oldest]
         claims = {session_id: claim for session_id, claim in self.claims.items() if session_id not in opened}
-        return replace(self, opened=opened, claims=claims, given={}), secrets.remember(*proven), tuple(events)
+        after = replace(self, opened=opened, claims=claims, given=left)
+        return after, secrets.remember(*proven.values()), tuple(events)
+
+    def _try(self, given: Given, session_id: bytes, secrets: Secrets, events: list[Event]) -> InboundSession | None:
+        refusal = None
+        for claim in self.claims_of(session_id):
+            if claim.digest in given.tried:
+                continue
+            try:
+                return grants.unwrap(given.grant, claim, secrets.held)
+            except Rejected as caught:
+                refusal = caught
+        if refusal is not None:
+            digest = primitives.digest(given.grant.enc, given.grant.ciphertext)
+            events.append(Refused(refusal.reason, refusal.detail, digest))
+        return None
 
     def claims_of(self, session_id: bytes) -> tuple[Claim, ...]:
         """Give the claims of a session that is not opened: it is known, but not granted to us (yet)."""

@@ -1,0 +1,108 @@
+"""Statements that cannot be judged yet, put aside and bounded: by the clock, or for want of what they rest on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sealwire.keys import primitives
+from sealwire.keys.wire import SKEW
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from sealwire.keys.reason import Reason
+    from sealwire.keys.wire import Type
+
+MOST: Final = 1024
+MOST_BYTES: Final = 16 << 20
+MOST_PER_CAUSE: Final = 4  # for want of one member's credential, or of one session's claim
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A statement put aside: until the clock reaches `after`, or for news of a `member`, a `session` or the root."""
+
+    type: Type
+    statement: bytes = field(repr=False)
+    after: int | None = None  # ms
+    member: bytes | None = None
+    session: bytes | None = None
+
+
+class Later(Exception):  # noqa: N818
+    """The statement cannot be judged yet. Without `after`, `member` and `session` it waits for a newer root."""
+
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str,
+        *,
+        after: int | None = None,
+        member: bytes | None = None,
+        session: bytes | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.after = after
+        self.member = member
+        self.session = session
+
+
+class Aside:
+    """What waits, during one batch. The mapping given is left as it is."""
+
+    def __init__(self, waiting: Mapping[bytes, Waiting]) -> None:
+        self.waiting = dict(waiting)  # by digest of the statement, oldest first
+        self._bytes = sum(len(each.statement) for each in self.waiting.values())
+        self._alike: dict[tuple[bytes | None, bytes | None], list[bytes]] | None = None  # made when it is needed
+
+    def put(self, later: Later, kind: Type, statement: bytes) -> tuple[bytes | None, list[bytes]]:
+        """Put a statement aside; give its digest (None where it waits already) and those that had to go for it."""
+        digest = primitives.digest(statement)
+        if digest in self.waiting:
+            return None, []
+        if self._alike is None:
+            self._alike = {}
+            for other, each in self.waiting.items():
+                self._alike.setdefault((each.member, each.session), []).append(other)
+        alike = self._alike.setdefault((later.member, later.session), [])
+        dropped = []
+        if (later.member or later.session) and len(alike) >= MOST_PER_CAUSE:
+            dropped.append(alike[0])
+            self._take(alike[0])
+        alike.append(digest)
+        self.waiting[digest] = Waiting(kind, statement, later.after, later.member, later.session)
+        self._bytes += len(statement)
+        while len(self.waiting) > MOST or self._bytes > MOST_BYTES:
+            oldest = next(iter(self.waiting))
+            dropped.append(oldest)
+            self._take(oldest)
+        return digest, dropped
+
+    def take_ready(self, kind: Type, now: int, news_of: Collection[bytes], *, new_root: bool) -> list[bytes]:
+        """Take the statements of a type that may be judged now."""
+        ready = [
+            digest
+            for digest, each in self.waiting.items()
+            if each.type is kind and _ready(each, now, news_of, new_root)
+        ]
+        return [self._take(digest) for digest in ready]
+
+    def _take(self, digest: bytes) -> bytes:
+        each = self.waiting.pop(digest)
+        self._bytes -= len(each.statement)
+        if self._alike is not None:
+            self._alike[each.member, each.session].remove(digest)
+        return each.statement
+
+
+def _ready(each: Waiting, now: int, news_of: Collection[bytes], new_root: bool) -> bool:  # noqa: FBT001
+    if each.after is not None:
+        return each.after <= now + SKEW
+    if each.member is not None:
+        return each.member in news_of
+    if each.session is not None:
+        return each.session in news_of
+    return new_root

@@ -1,0 +1,558 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sealwire.keys import aside, charter, grant, identity, keypackage, learning, primitives, progress, root, session, wire
+from sealwire.keys.events import (
+    Admitted,
+    Claimed,
+    Event,
+    Granted,
+    KeysAnnounced,
+    Opened,
+    Refused,
+    Rooted,
+    Skipped,
+    Waits,
+)
+from sealwire.keys.keypackage import KeyPackage
+from sealwire.keys.primitives import ED25519
+from sealwire.keys.reason import Misuse, Reason, Rejected
+from sealwire.keys.root import Root, RootFields
+from sealwire.keys.secrets import Secrets
+from sealwire.keys.trust import Trust
+from sealwire.keys.wire import Type
+from statement_world import (
+    ANNA,
+    AUTHORITY,
+    BERT,
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    OFFLINE,
+    PROJECT,
+    ROOT,
+    ROOT_BYTES,
+    YEAR,
+    Draws,
+    Member,
+    admit,
+    flips,
+    member,
+    signing,
+)
+
+TOPIC = "acme.orders"
+EMPTY = Trust.begin(ROOT_BYTES, NOW)
+CONTROL = [ROOT_BYTES, ANNA.credential_bytes, BERT.credential_bytes, BERT.package]
+OUTBOUND, SESSION = ANNA.session()
+
+
+def learned(trust: Trust, *statements: bytes, now: int = NOW) -> tuple[Trust, list[Event]]:
+    after, events = trust.learn(statements, now)
+    return after, list(events)
+
+
+def refused(trust: Trust, *statements: bytes, now: int = NOW) -> Reason:
+    """The one refusal of a batch that changes nothing."""
+    after, events = learned(trust, *statements, now=now)
+    assert [type(event) for event in events] == [Refused]
+    assert isinstance(events[0], Refused)
+    assert after == trust
+    return events[0].reason
+
+
+def sealer(who: Member = ANNA) -> Trust:
+    return learned(Trust.begin(who.secrets, NOW), *CONTROL)[0]
+
+
+def mirror(who: Member = BERT) -> Trust:
+    return learned(Trust.begin(who.secrets, NOW), *CONTROL)[0]
+
+
+def grants(number: int = 0, to: Trust | None = None) -> bytes:
+    readers = (to or sealer()).readers("orders", TOPIC, NOW)
+    return grant.wrap(OUTBOUND, readers, number, NOW, os.urandom)[0]
+
+
+GRANTS = grants()
+
+
+def next_root(former: Root = ROOT, made_at: int = NOW, **changes: object) -> bytes:
+    same = {name: getattr(former, name) for name in RootFields.__struct_fields__}
+    return root.make_next(former, RootFields(**{**same, "made_at": made_at, **changes}), OFFLINE)
+
+
+# -- beginning
+
+
+def test_trust_begins_with_a_root_or_with_what_a_worker_remembers() -> None:
+    assert EMPTY.project_id == PROJECT
+    trust = Trust.begin(BERT.secrets, NOW)
+    assert trust.me == BERT.id
+    assert trust.credential_of(BERT.id) == BERT.credential
+    with pytest.raises(Misuse):
+        Trust.begin(Secrets.begin(BERT.identity), NOW)
+    with pytest.raises(Rejected):
+        Trust.begin(b"no root", NOW)
+
+
+# -- roots
+
+
+def test_the_next_root_counts_and_a_repeated_one_is_passed_over() -> None:
+    second = next_root()
+    trust, events = learned(EMPTY, second)
+    assert events == [Rooted(2, second)]
+    assert (trust.root.version, trust.project_id) == (2, PROJECT)
+    assert learned(trust, ROOT_BYTES, second) == (trust, [])
+
+
+def test_roots_are_taken_in_order_whatever_order_they_come_in() -> None:
+    second = next_root()
+    third = next_root(root.read_next(second, ROOT))
+    assert learned(EMPTY, third, second)[0].root.version == 3
+    waiting, events = learned(EMPTY, third)
+    assert [type(event) for event in events] == [Waits]
+    assert waiting.root.version == 1
+    assert learned(learned(waiting, second)[0])[0].root.version == 3
+
+
+def test_another_root_of_the_same_version_is_a_fork() -> None:
+    trust, _ = learned(EMPTY, next_root())
+    assert refused(trust, next_root(made_at=NOW + 1)) is Reason.FORK
+
+
+def test_a_root_ahead_of_our_clock_waits_for_it() -> None:
+    ahead = next_root(made_at=NOW + HOUR)
+    trust, events = learned(EMPTY, ahead)
+    assert [type(event) for event in events] == [Waits]
+    assert learned(trust, now=NOW + HOUR - 5 * MINUTE)[0].root.version == 2
+
+
+def test_members_of_a_distrusted_authority_key_are_dropped_with_their_sessions_and_others_stay() -> None:
+    trust, _ = learned(mirror(), SESSION, GRANTS)
+    assert trust.given
+    newer = signing("new authority")
+    keys = ((ED25519, AUTHORITY.public, NOW + YEAR), (ED25519, newer.public, NOW + YEAR))
+    trust, events = learned(trust, next_root(authority_keys=keys))
+    assert events == [Rooted(2, trust.root.statement)]
+    assert trust.given
+    third = next_root(trust.root, authority_keys=keys, distrusted=((AUTHORITY.public, 0),))
+    trust, events = learned(trust, third)
+    assert isinstance(events[0], Rooted)
+    assert set(events[0].dropped) == {ANNA.id, BERT.id}
+    assert not any((trust.credentials, trust.packages, trust.claims, trust.given))
+    assert refused(trust, ANNA.credential_bytes) is Reason.DISTRUSTED
+    assert refused(trust, ANNA.session(number=2)[1]) is Reason.DISTRUSTED
+
+
+# -- credentials
+
+
+def test_a_credential_makes_a_member_and_a_renewal_replaces_it() -> None:
+    trust, events = learned(EMPTY, ANNA.credential_bytes)
+    assert events == [Admitted(ANNA.credential, new=True)]
+    assert trust.name_of(ANNA.id) == "anna"
+    assert trust.name_of(BERT.id) == BERT.identity.fingerprint
+    renewal = admit(ANNA.identity, "anna", serial=2, site="berlin")
+    trust, events = learned(trust, renewal)
+    assert isinstance(events[0], Admitted)
+    assert (events[0].new, events[0].credential.serial) == (False, 2)
+    assert refused(trust, ANNA.credential_bytes) is Reason.OUTDATED
+    assert learned(trust, renewal) == (trust, [])
+
+
+def test_two_credentials_of_one_serial_are_a_fork_and_the_first_stays() -> None:
+    trust, _ = learned(EMPTY, ANNA.credential_bytes)
+    assert refused(trust, admit(ANNA.identity, "anna", site="rome")) is Reason.FORK
+
+
+def test_a_credential_ahead_of_our_clock_waits_for_it() -> None:
+    later = admit(ANNA.identity, "anna", now=NOW + HOUR)
+    trust, events = learned(EMPTY, later)
+    assert [type(event) for event in events] == [Waits]
+    assert learned(trust, later) == (trust, [])
+    assert learned(trust, now=NOW + 54 * MINUTE)[1] == []
+    trust, events = learned(trust, now=NOW + 55 * MINUTE)
+    assert [type(event) for event in events] == [Admitted]
+    assert not trust.waiting
+
+
+def test_a_credential_under_a_root_that_is_not_known_yet_waits_for_it() -> None:
+    newer = signing("new authority")
+    second_bytes = next_root(authority_keys=((ED25519, newer.public, NOW + YEAR),))
+    said = msgspec.structs.replace(wire_credential(), root_version=2)
+    later = wire.write(Type.CREDENTIAL, PROJECT, said, [newer])
+    trust, events = learned(EMPTY, later)
+    assert [type(event) for event in events] == [Waits]
+    trust, events = learned(trust, second_bytes)
+    assert [type(event) for event in events] == [Rooted, Admitted]
+    assert refused(EMPTY, wire.write(Type.CREDENTIAL, PROJECT, wire_credential(), [newer])) is Reason.UNKNOWN_SIGNER
+
+
+def wire_credential() -> msgspec.Struct:
+    return learning.credentials.peek(ANNA.credential_bytes, PROJECT)
+
+
+# -- key packages and readers
+
+
+def readers(trust: Trust, now: int = NOW) -> list[bytes]:
+    return [member_id for member_id, _ in trust.readers("orders", TOPIC, now)]
+
+
+def test_a_reader_has_a_valid_credential_the_policy_and_a_receiving_key_for_now() -> None:
+    trust = sealer()
+    assert readers(trust) == [BERT.id]
+    assert isinstance(trust.readers("orders", TOPIC, NOW)[0][1], KeyPackage)
+    assert readers(trust, NOW + 7 * DAY) == [BERT.id]
+    assert readers(trust, NOW + 7 * DAY + 1) == []
+    assert readers(trust, NOW - DAY) == []
+    guest = member("guest", role="guest")
+    assert readers(learned(trust, guest.credential_bytes, guest.package)[0]) == [BERT.id]
+
+
+def test_a_package_over_serves_no_more_though_the_credential_is_renewed() -> None:
+    late = NOW + 15 * DAY
+    trust, _ = learned(sealer(), admit(BERT.identity, "bert", serial=2, site="paris", now=late), now=late)
+    assert readers(trust, late) == []
+
+
+def test_a_key_package_may_come_before_its_credential() -> None:
+    in_one = learned(EMPTY, BERT.package, BERT.credential_bytes)[0]
+    assert readers(in_one) == [BERT.id]
+    waiting, events = learned(EMPTY, BERT.package)
+    assert [type(event) for event in events] == [Waits]
+    trust, events = learned(waiting, BERT.credential_bytes)
+    assert [type(event) for event in events] == [Admitted, KeysAnnounced]
+    assert readers(trust) == [BERT.id]
+    assert not trust.waiting
+
+
+def test_an_older_key_package_is_refused_and_an_equal_one_passed_over() -> None:
+    later = NOW + 4 * HOUR
+    _, newer = keypackage.renew(BERT.identity, BERT.credential, PROJECT, BERT.held, later, Draws("more"))
+    assert newer is not None
+    trust, events = learned(sealer(), newer, now=later)
+    assert events == [KeysAnnounced(BERT.id, new=False)]
+    assert refused(trust, BERT.package, now=later) is Reason.OUTDATED
+    assert learned(trust, newer, now=later) == (trust, [])
+
+
+def test_an_older_key_package_is_refused_after_a_restart_too() -> None:
+    later = NOW + 4 * HOUR
+    _, newer = keypackage.renew(BERT.identity, BERT.credential, PROJECT, BERT.held, later, Draws("more"))
+    assert newer is not None
+    before, _ = learned(sealer(), newer, now=later)
+    remembered = Secrets.decode(ANNA.secrets.raised(before.floors).encode())
+    trust, events = learned(Trust.begin(remembered, later), BERT.credential_bytes, BERT.package, now=later)
+    assert [type(event) for event in events] == [Admitted, Refused]
+    assert readers(trust, later) == []
+    assert readers(learned(trust, newer, now=later)[0], later) == [BERT.id]
+
+
+def test_a_package_of_the_same_time_with_other_content_is_a_fork() -> None:
+    other = keypackage.renew(BERT.identity, BERT.credential, PROJECT, (), NOW, Draws("other"))[1]
+    assert other is not None
+    assert refused(sealer(), other) is Reason.FORK
+
+
+def test_a_package_of_a_serial_that_is_not_known_waits_for_that_credential() -> None:
+    renewal = admit(BERT.identity, "bert", serial=2, site="paris", now=NOW + 1)
+    renewed = learning.credentials.read(renewal, ROOT, NOW)
+    newer = keypackage.announce(BERT.identity, renewed, PROJECT, BERT.held, NOW + 1)
+    trust, events = learned(sealer(), newer)
+    assert [type(event) for event in events] == [Waits]
+    trust, events = learned(trust, renewal)
+    assert [type(event) for event in events] == [Admitted, KeysAnnounced]
+
+
+def test_a_key_package_ahead_of_our_clock_waits_for_it() -> None:
+    ahead = keypackage.renew(BERT.identity, BERT.credential, PROJECT, (), NOW + HOUR, Draws("ahead"))[1]
+    assert ahead is not None
+    trust, events = learned(sealer(), ahead)
+    assert [type(event) for event in events] == [Waits]
+    assert [type(event) for event in learned(trust, now=NOW + HOUR)[1]] == [KeysAnnounced]
+
+
+def test_altering_any_statement_changes_nothing_that_is_trusted() -> None:
+    trust = mirror()
+    trust, _ = learned(trust, SESSION, GRANTS)
+    for statement, step in (
+        (ANNA.credential_bytes, 1),
+        (BERT.package, 997),
+        (SESSION, 7),
+        (GRANTS, 97),
+        (ROOT_BYTES, 7),
+    ):
+        for altered in flips(statement, step):
+            after, events = learned(trust, altered)
+            assert dataclasses.replace(after, waiting=trust.waiting) == trust
+            for event in events:
+                assert isinstance(event, Refused | Waits | Skipped)
+
+
+# -- sessions and grants
+
+
+def test_a_granted_session_is_opened_into_the_secrets() -> None:
+    trust, events = learned(mirror(), SESSION, GRANTS)
+    assert [type(event) for event in events] == [Claimed, Granted]
+    assert isinstance(events[0], Claimed)
+    assert (events[0].member_id, events[0].digest) == (ANNA.id, wire.statement_digest(SESSION))
+    assert [claim.id for claim in trust.claims_of(OUTBOUND.id)] == [OUTBOUND.id]
+    trust, secrets, opened = trust.unwrap_new(BERT.secrets, NOW)
+    assert [type(event) for event in opened] == [Opened]
+    assert secrets.inbound[OUTBOUND.id].secret == OUTBOUND.secret
+    assert trust.claims_of(OUTBOUND.id) == ()
+    assert trust.unwrap_new(secrets, NOW) == (trust, secrets, ())
+    assert learned(trust, SESSION, GRANTS, grants(1)) == (trust, [])
+    restarted = Trust.begin(secrets, NOW)
+    assert learned(restarted, SESSION, GRANTS) == (restarted, [])
+
+
+def test_grants_may_come_before_their_session() -> None:
+    trust, events = learned(mirror(), GRANTS)
+    assert [type(event) for event in events] == [Waits]
+    trust, events = learned(trust, SESSION)
+    assert [type(event) for event in events] == [Claimed, Granted]
+
+
+def test_grants_for_others_are_not_kept_and_repeated_ones_not_verified_again() -> None:
+    trust, events = learned(sealer(), SESSION, GRANTS)
+    assert [type(event) for event in events] == [Claimed]
+    assert not trust.given
+    trust, _ = learned(mirror(), SESSION, GRANTS)
+    assert learned(trust, SESSION, GRANTS) == (trust, [])
+
+
+def test_a_session_ahead_of_our_clock_is_parked_until_it_is_not() -> None:
+    ahead = ANNA.session(now=NOW + HOUR)[1]
+    trust, events = learned(mirror(), ahead)
+    assert [type(event) for event in events] == [Waits]
+    assert [type(event) for event in learned(trust, now=NOW + HOUR - 5 * MINUTE)[1]] == [Claimed]
+
+
+def test_claims_of_one_session_id_are_bounded_and_the_true_one_is_found_among_them() -> None:
+    said = session.peek(SESSION, PROJECT)
+    liars = [member(f"liar {number}".replace(" ", "-")) for number in range(learning.CLAIMS_PER_ID)]
+    lies = [
+        wire.write(
+            Type.SESSION,
+            PROJECT,
+            msgspec.structs.replace(said, credential=liar.credential_bytes),
+            [liar.identity.signing],
+        )
+        for liar in liars
+    ]
+    full, events = learned(mirror(), *lies)
+    assert [type(event) for event in events] == [Claimed] * learning.CLAIMS_PER_ID
+    assert refused(full, SESSION) is Reason.TOO_MANY
+    trust, _ = learned(mirror(), *lies[1:], SESSION, GRANTS)
+    trust, secrets, opened = trust.unwrap_new(BERT.secrets, NOW)
+    assert [type(event) for event in opened] == [Opened]
+    assert secrets.inbound[OUTBOUND.id].member_id == ANNA.id
+
+
+@pytest.mark.parametrize("own_key", [False, True])
+def test_a_false_claim_served_first_keeps_nobody_from_the_true_one(own_key: bool) -> None:  # noqa: FBT001
+    said = msgspec.structs.replace(session.peek(SESSION, PROJECT), credential=BERT.credential_bytes)
+    if own_key:
+        said = msgspec.structs.replace(said, verifying_key=BERT.identity.public)
+    lie = wire.write(Type.SESSION, PROJECT, said, [BERT.identity.signing])
+    trust, _ = learned(mirror(), lie, GRANTS)
+    trust, secrets, events = trust.unwrap_new(BERT.secrets, NOW)
+    assert not secrets.inbound
+    assert [type(event) for event in events] == ([] if own_key else [Refused])
+    assert trust.unwrap_new(BERT.secrets, NOW) == (trust, BERT.secrets, ())
+    trust, _ = learned(trust, SESSION)
+    trust, secrets, events = trust.unwrap_new(BERT.secrets, NOW)
+    assert [type(event) for event in events] == [Opened]
+    assert secrets.inbound[OUTBOUND.id].member_id == ANNA.id
+    assert not trust.given
+
+
+def test_a_grant_that_unwraps_to_nothing_is_refused_and_ends_nothing() -> None:
+    fields, _ = grant.read(GRANTS, PROJECT)
+    spoilt = msgspec.structs.replace(fields.grants[0], ciphertext=bytes(48))
+    false = wire.write(Type.GRANTS, PROJECT, msgspec.structs.replace(fields, grants=(spoilt,)), [OUTBOUND.signing])
+    trust, _ = learned(mirror(), SESSION, false)
+    trust, secrets, events = trust.unwrap_new(BERT.secrets, NOW)
+    assert [event.reason for event in events if isinstance(event, Refused)] == [Reason.BAD_CIPHERTEXT]
+    assert not secrets.inbound
+    trust, _ = learned(trust, GRANTS)
+    _, secrets, events = trust.unwrap_new(secrets, NOW)
+    assert [type(event) for event in events] == [Opened]
+    both, _ = learned(mirror(), SESSION, false, GRANTS)
+    assert [type(event) for event in both.unwrap_new(BERT.secrets, NOW)[2]] == [Refused, Opened]
+
+
+def test_a_session_that_the_secrets_hold_already_is_not_unwrapped_again() -> None:
+    trust, _ = learned(mirror(), SESSION, GRANTS)
+    _, secrets, _ = trust.unwrap_new(BERT.secrets, NOW)
+    assert trust.unwrap_new(secrets, NOW)[2] == ()
+
+
+def test_grants_signed_by_nobody_who_may_are_refused() -> None:
+    fields, _ = grant.read(GRANTS, PROJECT)
+    trust, _ = learned(mirror(), SESSION)
+    stranger = signing("stranger")
+    after, events = learned(trust, wire.write(Type.GRANTS, PROJECT, fields, [stranger]))
+    assert [event.reason for event in events if isinstance(event, Waits)] == [Reason.UNKNOWN_SIGNER]
+    assert not after.given
+    unknown = msgspec.structs.replace(fields, granter=bytes(32))
+    assert refused(trust, wire.write(Type.GRANTS, PROJECT, unknown, [stranger])) is Reason.UNKNOWN_MEMBER
+
+
+def test_a_member_grants_late_to_its_own_site_alone() -> None:
+    fields, _ = grant.read(GRANTS, PROJECT)
+
+    def late(granter: Member) -> bytes:
+        said = msgspec.structs.replace(fields, granter=granter.id)
+        return wire.write(Type.GRANTS, PROJECT, said, [granter.identity.signing])
+
+    neighbour = member("cleo", site="paris")
+    trust, _ = learned(mirror(), SESSION, neighbour.credential_bytes)
+    assert refused(trust, late(ANNA)) is Reason.NOT_AUTHORISED
+    trust, events = learned(trust, late(neighbour))
+    assert [type(event) for event in events] == [Granted]
+    assert [type(event) for event in trust.unwrap_new(BERT.secrets, NOW)[2]] == [Opened]
+    spoilt = msgspec.structs.replace(fields.grants[0], ciphertext=bytes(48))
+    said = msgspec.structs.replace(fields, granter=neighbour.id, grants=(spoilt,))
+    false = wire.write(Type.GRANTS, PROJECT, said, [neighbour.identity.signing])
+    trust, _ = learned(mirror(), SESSION, neighbour.credential_bytes, false)
+    trust, _, events = trust.unwrap_new(BERT.secrets, NOW)
+    assert [type(event) for event in events] == [Refused]
+    assert not trust.given
+
+
+def test_grants_for_us_are_bounded_per_session() -> None:
+    trust, _ = learned(mirror(), SESSION, *(grants(number) for number in range(learning.GIVEN_PER_ID)))
+    assert refused(trust, grants(99)) is Reason.TOO_MANY
+
+
+def test_claims_in_all_are_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "CLAIMS_MOST", 2)
+    sessions = [ANNA.session(number=number) for number in range(3)]
+    trust, _ = learned(mirror(), *(statement for _, statement in sessions))
+    assert list(trust.claims) == [outbound.id for outbound, _ in sessions[1:]]
+
+
+# -- who may send
+
+
+def opened_session(who: Member = ANNA, channel: str = "orders") -> session.InboundSession:
+    outbound, statement = who.session(channel=channel)
+    claim = session.read(statement, PROJECT, lambda inner: learning.credentials.read(inner, ROOT, NOW), NOW)
+    return session.proven(claim, outbound.secret)
+
+
+def may_not(trust: Trust, inbound: session.InboundSession, now: int = NOW) -> Reason:
+    for _ in range(2):  # the second answer is a remembered one
+        with pytest.raises(Rejected) as caught:
+            trust.may_produce(inbound, TOPIC, now)
+    return caught.value.reason
+
+
+def test_a_member_may_send_whose_credential_held_when_the_session_was_made() -> None:
+    trust = mirror()
+    inbound = opened_session()
+    trust.may_produce(inbound, TOPIC, NOW)
+    trust.may_produce(inbound, TOPIC, NOW + YEAR)
+    assert may_not(trust, dataclasses.replace(inbound, id=b"x" * 32, credential_not_after=NOW - 1)) is Reason.EXPIRED
+    late = dataclasses.replace(inbound, id=b"y" * 32, credential_not_before=NOW + 5 * MINUTE + 1)
+    assert may_not(trust, late) is Reason.EXPIRED
+    assert may_not(trust, inbound, NOW - 5 * MINUTE - 1) is Reason.AHEAD
+    assert may_not(trust, dataclasses.replace(inbound, id=b"z" * 32, project_id=bytes(32))) is Reason.OTHER_PROJECT
+
+
+def test_who_does_not_satisfy_the_produce_policy_may_not_send() -> None:
+    assert may_not(mirror(), opened_session(member("guest", role="guest"))) is Reason.NOT_AUTHORISED
+
+
+def test_a_member_that_the_charter_refuses_neither_sends_nor_reads() -> None:
+    refusing = msgspec.structs.replace(charter.BUILT_IN, refusals=(charter.Refusal(BERT.id, NOW, ""),))
+    trust = dataclasses.replace(mirror(), charter=refusing, judged={})
+    assert may_not(trust, opened_session(BERT)) is Reason.REFUSED_MEMBER
+    assert readers(trust) == []
+    trust.may_produce(opened_session(ANNA), TOPIC, NOW)
+    before = dataclasses.replace(opened_session(BERT), made_at=NOW - 1, id=b"b" * 32)
+    trust.may_produce(before, TOPIC, NOW)
+
+
+def test_judgements_remembered_are_bounded() -> None:
+    trust = mirror()
+    inbound = opened_session()
+    for number in range(9000):
+        trust.may_produce(inbound, f"topic-{number}", NOW)
+    assert len(trust.judged) < 9000
+
+
+# -- bytes that mean nothing here
+
+
+def test_statements_for_others_are_skipped_by_name() -> None:
+    other = OUTBOUND, session.peek(SESSION, PROJECT)
+    word = progress.make(other[0], 0, NOW, NOW, False, (), Draws())
+    newer = SESSION[:3] + b"\x02" + SESSION[4:]
+    unknown = SESSION[:2] + b"\x7f" + SESSION[3:]
+    after, events = learned(EMPTY, word, newer, unknown)
+    assert events == [Skipped("progress"), Skipped("session version 2"), Skipped("127")]
+    assert after == EMPTY
+
+
+def test_what_waits_is_bounded_per_member_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = [keypackage.announce(BERT.identity, BERT.credential, PROJECT, BERT.held, NOW + step) for step in range(6)]
+    trust, events = learned(EMPTY, *packages)
+    assert len(trust.waiting) == aside.MOST_PER_CAUSE
+    dropped = [event for event in events if isinstance(event, Refused)]
+    assert [event.digest for event in dropped] == [primitives.digest(statement) for statement in packages[:2]]
+    assert {event.reason for event in dropped} == {Reason.TOO_MANY}
+    assert learned(trust, packages[5]) == (trust, [])
+    monkeypatch.setattr(aside, "MOST", 3)
+    strangers = [member(f"stranger-{number}").package for number in range(2)]
+    trust, _ = learned(trust, *strangers)
+    assert len(trust.waiting) == 3
+    monkeypatch.setattr(aside, "MOST_BYTES", len(strangers[0]) + 10)
+    trust, _ = learned(trust, member("stranger-3").package)
+    assert len(trust.waiting) == 1
+
+
+@given(st.lists(st.binary(max_size=200), max_size=4), st.sampled_from(list(Type)))
+def test_any_bytes_are_learned_without_an_exception_and_change_nothing(noise: list[bytes], kind: Type) -> None:
+    framed = [wire.finish(kind, wire.head(kind, PROJECT, body), [AUTHORITY]) for body in noise]
+    after, events = learned(EMPTY, *noise, *framed)
+    assert len(events) == len(noise) + len(framed)
+    assert after == EMPTY
+
+
+def test_learning_leaves_the_former_value_as_it_was() -> None:
+    before = mirror()
+    copy = dataclasses.replace(before, claims=dict(before.claims), given=dict(before.given))
+    learned(before, SESSION, GRANTS, next_root())
+    assert before == copy
+
+
+def test_each_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    verified: list[bytes] = []
+    real = primitives.verify
+
+    def counted(public: bytes, message: bytes, signature: bytes) -> bool:
+        verified.append(signature)
+        return real(public, message, signature)
+
+    monkeypatch.setattr(primitives, "verify", counted)
+    trust = Trust.begin(BERT.secrets, NOW)
+    verified.clear()
+    trust, _ = learned(trust, *CONTROL, SESSION, GRANTS, ANNA.session(number=2)[1])
+    assert len(verified) == len(set(verified)) == 5  # two credentials less ours, a package, two sessions, one grants
+    verified.clear()
+    learned(trust, *CONTROL, SESSION, GRANTS)
+    assert not verified
