@@ -141,7 +141,8 @@ def test_an_expired_ticket_is_refused_and_not_spent(desk: Desk) -> None:
 
 def test_a_ticket_of_other_books_is_unknown(desk: Desk) -> None:
     ticket = desk.ticket()
-    desk.authority.books._base.execute("DELETE FROM ticket")  # noqa: SLF001
+    with sqlite3.connect(desk.authority.books.file) as base:
+        base.execute("DELETE FROM ticket")
     refusal = desk.refusal(ticket, "producer1")
     assert refusal.reason is Reason.UNKNOWN_TICKET
 

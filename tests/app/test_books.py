@@ -84,9 +84,13 @@ def test_what_a_killed_process_had_committed_stands(books: Books) -> None:
 
 
 def test_a_failure_inside_a_transaction_leaves_nothing(books: Books) -> None:
-    with pytest.raises(sqlite3.IntegrityError), books.transaction():
-        assert books.spend(TICKET, b"1" * 32, b"request", 5)
-        books.add_ticket(TicketRow(TICKET, b"p" * 32, {}, 1, 1000))
+    def spend_and_fail() -> None:
+        with books.transaction():
+            assert books.spend(TICKET, b"1" * 32, b"request", 5)
+            books.add_ticket(TicketRow(TICKET, b"p" * 32, {}, 1, 1000))
+
+    with pytest.raises(sqlite3.IntegrityError):
+        spend_and_fail()
     row = books.ticket(TICKET)
     assert row is not None
     assert row.spent_by is None

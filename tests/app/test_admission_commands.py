@@ -1,0 +1,161 @@
+"""The commands of administrators and members, as they are typed: output to pipe on, words on failure, no traceback."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from sealwire.app.cli import main
+from sealwire.app.embedded import EmbeddedBroker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as running:
+        yield running
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEALWIRE_STATE", str(tmp_path / "state"))
+    return tmp_path
+
+
+def run(*words: str) -> int:
+    return main(list(words))
+
+
+def ticket(here: Path, capfdbinary: pytest.CaptureFixture[bytes], *words: str) -> str:
+    capfdbinary.readouterr()
+    assert run("ticket", "create", "-d", "acme", "-a", "role=member", "-a", "site=berlin", *words) == 0
+    file = here / f"{os.urandom(4).hex()}.ticket"
+    file.write_bytes(capfdbinary.readouterr().out)
+    return str(file)
+
+
+def test_from_a_project_to_an_enrolled_identity_as_the_article_does_it(
+    here: Path, broker: EmbeddedBroker, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert run("project", "create", "acme", "-d", "acme") == 0
+    assert run("project", "cloud", "-d", "acme", "--bootstrap", broker.bootstrap, "--embedded") == 0
+    assert run("project", "cloud", "-d", "acme") == 0
+    mine = ticket(here, capfdbinary)
+    assert run("identity", "create", "producer1") == 0
+    assert run("enroll", mine, "--identity", "producer1", "--wait", "0") == 1
+    assert b"No answer within 0 s" in capfdbinary.readouterr().err
+    assert run("authority", "run", "-d", "acme", "--once") == 0
+    assert run("enroll", mine, "--identity", "producer1") == 0
+    assert b"Identity producer1 is enrolled: role=member, site=berlin." in capfdbinary.readouterr().err
+    assert run("enroll", mine, "--identity", "producer1") == 0
+    assert b"already enrolled" in capfdbinary.readouterr().err
+
+
+def test_an_authority_in_a_process_of_its_own_answers_and_ends_at_a_signal(
+    here: Path, broker: EmbeddedBroker, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    run("project", "create", "beta", "-d", "acme")
+    run("project", "cloud", "-d", "acme", "--bootstrap", broker.bootstrap, "--embedded")
+    mine = ticket(here, capfdbinary)
+    command = [sys.executable, "-c", "import sys; from sealwire.app.cli import main; sys.exit(main())"]
+    authority = subprocess.Popen([*command, "authority", "run", "-d", "acme"], stderr=subprocess.PIPE)  # noqa: S603
+    try:
+        assert run("enroll", mine, "--identity", "producer1") == 0
+        assert run("authority", "run", "-d", "acme", "--once") == 2
+        assert f"in use by another process: pid {authority.pid},".encode() in capfdbinary.readouterr().err
+    finally:
+        authority.send_signal(signal.SIGTERM)
+        _, words = authority.communicate(timeout=20)
+    assert authority.returncode == 0
+    assert b"Traceback" not in words
+
+
+def test_a_project_directory_that_is_none_is_said_with_the_cure(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("ticket", "create", "-a", "role=member") == 2
+    assert "sealwire project create" in capsys.readouterr().err
+    assert not (here / "books.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-a", "site"], "has no '='"),
+        (["-a", "site=a.b"], "names a site that"),
+        (["-a", "si te=x"], "cannot be an attribute's name"),
+        (["-a", "role=a", "-a", "role=b"], "twice"),
+        (["-a", "role="], "needs a value"),
+        (["--expires", "soon"], "no time of up to 90 days"),
+        (["--expires", "91d"], "no time of up to 90 days"),
+        (["--expires", "0h"], "no time of up to 90 days"),
+    ],
+)
+def test_a_ticket_that_cannot_be_is_refused_in_words(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    run("project", "create", "acme", "-d", str(here / "acme"))
+    capsys.readouterr()
+    assert run("ticket", "create", "-d", "acme", *words) == 2
+    outcome = capsys.readouterr()
+    assert said in outcome.err
+    assert outcome.out == ""
+
+
+def test_a_ticket_in_a_file_is_private(here: Path) -> None:
+    run("project", "create", "acme", "-d", "acme")
+    assert run("ticket", "create", "-d", "acme", "-a", "role=member", "--out", "t") == 0
+    assert (here / "t").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_refused_ticket_makes_no_identity(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "bad.ticket").write_text("not one")
+    assert run("enroll", "bad.ticket", "--identity", "producer1") == 2
+    assert "is no ticket" in capsys.readouterr().err
+    assert not (here / "state").exists()
+
+
+def test_by_hand_the_request_and_the_answer_go_as_files(here: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    run("project", "create", "acme", "-d", "acme")
+    mine = ticket(here, capfdbinary)
+    assert run("enroll", mine, "--identity", "producer1", "--request-file", "r") == 0
+    assert run("authority", "admit", "r", "-d", "acme", "--answer", "a") == 0
+    assert run("enroll", "--answer", "a", "--identity", "producer1") == 0
+    assert b"is enrolled" in capfdbinary.readouterr().err
+    assert run("authority", "members", "-d", "acme") == 0
+    assert capfdbinary.readouterr().out.startswith(b"producer1\tberlin\t")
+
+
+def test_an_identity_under_a_passphrase_file_opens_with_nothing_else(
+    here: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (here / "words").write_text("correct horse")
+    (here / "words").chmod(0o600)
+    run("project", "create", "acme", "-d", "acme")
+    mine = ticket(here, capfdbinary)
+    assert run("identity", "create", "producer1", "--passphrase-file", "words") == 0
+    assert not (here / "state" / "vault.key").exists()
+    assert run("enroll", mine, "--identity", "producer1", "--request-file", "r") == 2
+    assert b"is under a passphrase" in capfdbinary.readouterr().err
+    assert run("enroll", mine, "--identity", "producer1", "--passphrase-file", "words", "--request-file", "r") == 0
+
+
+def test_no_seed_of_identity_or_ticket_is_ever_printed(here: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    run("project", "create", "acme", "-d", "acme")
+    mine = ticket(here, capfdbinary)
+    run("identity", "create", "producer1")
+    run("enroll", mine, "--identity", "producer1", "--request-file", "r")
+    run("authority", "admit", "r", "-d", "acme", "--answer", "a")
+    run("enroll", "--answer", "a", "--identity", "producer1")
+    outcome = capfdbinary.readouterr()
+    for file in ("acme/root.key", "acme/authority.key", "state/vault.key"):
+        secret = (here / file).read_bytes().strip()
+        assert secret not in outcome.out + outcome.err
+        assert base64.b64decode(secret).hex().encode() not in outcome.out + outcome.err
