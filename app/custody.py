@@ -9,7 +9,6 @@ import base64
 import binascii
 import getpass
 import os
-import sys
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -180,8 +179,17 @@ def _read_pipe(descriptor: int) -> bytes:
         ) from None
 
 
+def _has_terminal() -> bool:
+    """Tell whether there is somebody to ask; standard input may be a ticket's pipe all the same."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def _ask(asking_for: str, *, twice: bool) -> bytes:
-    if not sys.stdin.isatty():
+    if not _has_terminal():
         raise Failure(
             f"The vault of {asking_for} is under a passphrase, and there is no terminal to ask for it.",
             "Give --passphrase-file FILE (mode 0600).",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
+import pty
 from typing import TYPE_CHECKING
 
 import pytest
+from sealwire.app import custody as custodies
 from sealwire.app.custody import Cost, Custody, make_key_file, read_key_file
 from sealwire.app.faults import Failure
 from sealwire.app.lockdir import DirectoryLock
@@ -75,7 +77,7 @@ def test_an_empty_passphrase_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_nobody_is_asked_for_a_passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: PTH123, SIM115
+    monkeypatch.setattr(custodies, "_has_terminal", lambda: False)
     with pytest.raises(Failure, match="no terminal"):
         Custody().sealing_secret(SALT, CHEAP, asking_for="identity 'x'")
 
@@ -109,3 +111,23 @@ def test_a_lock_does_not_outlive_its_process(tmp_path: Path) -> None:
         os._exit(0)
     os.waitpid(child, 0)
     DirectoryLock(tmp_path).close()
+
+
+def test_a_passphrase_asked_on_the_terminal_is_not_shown_there_and_a_new_one_is_asked_twice() -> None:
+    for second, ended in ((b"words", 0), (b"swords", 3)):
+        child, terminal = pty.fork()
+        if not child:
+            try:
+                secret = Custody().sealing_secret(SALT, CHEAP, asking_for="identity 'x'", twice=True)
+                os._exit(0 if len(secret) == 32 else 1)
+            except Failure as failure:
+                os._exit(3 if "differ" in failure.cause else 4)
+        shown = b""
+        for expected, typed in ((b"identity 'x': ", b"words"), (b"again: ", second)):
+            while expected not in shown:
+                shown += os.read(terminal, 1024)
+            os.write(terminal, typed + b"\n")
+        _, status = os.waitpid(child, 0)
+        os.close(terminal)
+        assert os.waitstatus_to_exitcode(status) == ended
+        assert b"words" not in shown
