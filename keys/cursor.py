@@ -135,7 +135,8 @@ _OPEN: Final = {
     Sight.OVER: (Step.TRIM, None),
     Sight.BEYOND: (Step.WAIT, Reason.GAP),
 }
-_HELD: Final = {sight: (Step.STAY, None) for sight in Sight} | {Sight.BEHIND: (Step.DROP, None)}
+_DROP: Final = (Step.DROP, None)
+_HELD: Final = {sight: (Step.STAY, None) for sight in Sight} | {Sight.BEHIND: _DROP, Sight.REGRESSED: _DROP}
 TABLE: Final[dict[tuple[State, Sight], tuple[Step, Reason | None]]] = {
     **{(State.FLOWING, sight): row for sight, row in _OPEN.items()},
     **{(State.WAITING, sight): row for sight, row in _OPEN.items()},

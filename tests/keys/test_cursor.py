@@ -90,6 +90,7 @@ FACTS: list[tuple[Cursor | None, Opened, Decision, int | None, State]] = [
     (HELD, seen(100, 110), Hold(Reason.REGRESSED), 100, State.HELD),
     (HELD, seen(500, 510), Hold(Reason.REGRESSED), 100, State.HELD),
     (HELD, seen(90, 100), Duplicate(), 100, State.HELD),
+    (HELD, seen(10, 20, last_stable=99), Duplicate(), 100, State.HELD),
 ]
 
 

@@ -175,6 +175,7 @@ def cursors() -> Iterator[Vector]:
         ("resealed", "deliver", "Sealed again, from the cursor on.", {"flags": RESEAL}),
         ("held", "hold regressed", "A held cursor stays.", {"cursor state": "held regressed"}),
         ("held-duplicate", "duplicate", "What lies behind a held cursor is a duplicate still.", {"cursor state": "held regressed", "next": 100, "first": 90}),
+        ("held-regressed-again", "duplicate", "Held or not, what lies behind is dropped.", {"cursor state": "held regressed", "first": 10, "next": 20, "last stable": 99}),
     )  # fmt: skip
     for name, expect, comment, changes in rows:
         yield Vector(name, comment, expect, tuple({**fields, **said, **changes}.items()))
