@@ -1,0 +1,209 @@
+"""One leader, what is seated there, and the two loops that ask it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiokafka import errors
+from aiokafka.client import ConnectionGroup
+from aiokafka.structs import TopicPartition
+
+from sealwire.agents.batches import Corrupt, scan
+from sealwire.agents.frames import FetchBatches
+from sealwire.agents.offsets import REFUSED
+from sealwire.agents.seat import Fetched, ReadRefused, Seat
+
+if TYPE_CHECKING:
+    from sealwire.agents.frames import FetchAnswer, PartitionAnswer
+    from sealwire.agents.reader import RawReader
+
+_log = logging.getLogger(__name__)
+
+_SHORT_WAIT_MS = 5  # of a fetch that leaves out partitions which nobody else is asking for
+_SMALL = 64 * 1024  # bytes: an answer below is followed by a linger
+_BACKOFF, _BACKOFF_TO = 0.05, 5.0  # seconds
+_DAMAGED_TRIES = 5
+_OUT_OF_RANGE = 1
+
+_CONNECTIONS = (ConnectionGroup.DEFAULT, ConnectionGroup.COORDINATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a reader asks: seconds of linger, ms of a long poll, bytes of an answer, isolation level, checksums."""
+
+    linger: float
+    max_wait_ms: int
+    fetch_bytes: int
+    isolation: int
+    check_crc: bool
+
+
+class Node:
+    """The partitions of one leader that are seated, asked for in at most two fetches at a time, disjoint ones."""
+
+    def __init__(self, reader: RawReader, leader: int, manner: Manner) -> None:
+        self.seats: set[Seat] = set()
+        self.trouble = ""
+        self._reader, self._leader, self._manner = reader, leader, manner
+        self._turn = 0
+        self._wake = [asyncio.Event() for _ in _CONNECTIONS]
+        self.tasks = [asyncio.create_task(self._ask(slot)) for slot in range(len(_CONNECTIONS))]
+
+    def nudge(self) -> None:
+        """Look again at what may be asked for."""
+        for event in self._wake:
+            event.set()
+
+    async def _ask(self, slot: int) -> None:
+        pause = _BACKOFF
+        while True:
+            seats, wait_ms = self._choose()
+            if not seats:
+                await self._rest(self._wake[slot])
+                continue
+            room = self._reader.budget.take(self._manner.fetch_bytes)
+            if not room:
+                await self._reader.budget.wait()
+                continue
+            for seat in seats:
+                seat.fetching = True
+            try:
+                good = await self._fetch(seats, wait_ms, room, slot, pause)
+            finally:
+                self._reader.budget.release(room)
+                for seat in seats:
+                    seat.fetching = False
+                self.nudge()
+            pause = _BACKOFF if good else min(pause * 2, _BACKOFF_TO)
+
+    def _choose(self) -> tuple[list[Seat], int]:
+        """Those that may be asked for now, the longest not served first, and how long the broker may wait (ms)."""
+        now = asyncio.get_running_loop().time()
+        ready = [seat for seat in self.seats if seat.hungry and seat.not_before <= now]
+        ready.sort(key=lambda seat: seat.turn)
+        ready = list({seat.where: seat for seat in reversed(ready)}.values())[::-1]  # a partition once a request
+        asked = sum(seat.fetching for seat in self.seats)
+        # A long poll may leave partitions out only while the other loop is free to ask for them.
+        alone = asked == 0
+        covers = len(ready) + asked == len(self.seats)
+        return ready, self._manner.max_wait_ms if alone or covers else _SHORT_WAIT_MS
+
+    async def _rest(self, wake: asyncio.Event) -> None:
+        """Wait for a nudge, or for the first seat whose linger ends."""
+        now = asyncio.get_running_loop().time()
+        ends = [seat.not_before for seat in self.seats if seat.hungry and seat.not_before > now]
+        wake.clear()
+        if not ends:
+            await wake.wait()
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(min(ends) - now, 0.001)):
+                await wake.wait()
+
+    async def _fetch(self, seats: list[Seat], wait_ms: int, room: int, slot: int, pause: float) -> bool:
+        client = self._reader.client
+        if client is None:
+            await asyncio.sleep(pause)
+            return False
+        asked = {seat.where: (seat, seat.offset) for seat in seats}
+        topics: dict[str, list[tuple[int, int, int]]] = {}
+        for seat in seats:
+            topics.setdefault(seat.topic, []).append((seat.partition, seat.offset, room))
+        request = FetchBatches(wait_ms, 1, room, self._manner.isolation, list(topics.items()))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            answer: FetchAnswer = await client.send(self._leader, request, group=_CONNECTIONS[slot])
+        except Exception as error:  # noqa: BLE001 (whatever a broker does wrong, it is asked again later)
+            if not self.trouble:
+                _log.warning("broker %d of %s: %r; trying again", self._leader, self._reader.cluster.bootstrap, error)
+            self.trouble = repr(error)
+            self._reader.lose(seats, pause, f"its broker: {error!r}")
+            await asyncio.sleep(pause)
+            return False
+        if self.trouble:
+            _log.warning("broker %d of %s answers again", self._leader, self._reader.cluster.bootstrap)
+            self.trouble = ""
+        if answer.error:
+            self._reader.lose(seats, pause, errors.for_code(answer.error).message)
+            await asyncio.sleep(pause)
+            return False
+        brought = sum(self._take_in(part, asked, answer.size, began) for part in answer.partitions)
+        if 0 < brought < _SMALL and self._manner.linger:
+            until = loop.time() + self._manner.linger
+            for seat in seats:
+                seat.not_before = max(seat.not_before, until)
+        return True
+
+    def _take_in(
+        self,
+        part: PartitionAnswer,
+        asked: dict[TopicPartition, tuple[Seat, int]],
+        frame: int,
+        began: float,
+    ) -> int:
+        """Queue what came for one partition; the bytes that it brought."""
+        seat, offset = asked.pop(TopicPartition(part.topic, part.partition), (None, -1))
+        if seat is None or not seat.alive:
+            return 0
+        if part.error:
+            self._refused(seat, offset, part)
+            return 0
+        seat.high_watermark, seat.last_stable = part.high_watermark, part.last_stable
+        seat.log_start, seat.answered_at = part.log_start, began
+        if not part.data:
+            self._well(seat)
+            return 0
+        # A view keeps the whole frame alive: a small piece of a large one is copied out.
+        data = part.data if len(part.data) * 4 >= frame else memoryview(bytes(part.data))
+        try:
+            found = scan(data, offset, check_crc=self._manner.check_crc)
+        except Corrupt as error:
+            self._damaged(seat, str(error))
+            return 0
+        self._turn += 1
+        seat.turn = self._turn
+        if found.headers:
+            self._well(seat)
+            if found.next > offset:
+                seat.offset = found.next
+                seat.put(Fetched(seat, offset, found, part))
+        return len(part.data)
+
+    def _well(self, seat: Seat) -> None:
+        seat.tries = 0
+        seat.trouble = ""
+        if seat.warned:
+            _log.warning("%s[%d]: goes on", seat.topic, seat.partition)
+            seat.warned = False
+
+    def _damaged(self, seat: Seat, words: str) -> None:
+        seat.tries += 1
+        words = f"damaged bytes at offset {seat.offset}: {words}"
+        if seat.tries >= _DAMAGED_TRIES:
+            seat.fail(ReadRefused(words))
+            return
+        _warn(seat, words)
+        seat.not_before = asyncio.get_running_loop().time() + _BACKOFF * 2**seat.tries
+
+    def _refused(self, seat: Seat, offset: int, part: PartitionAnswer) -> None:
+        seat.tries += 1
+        error = errors.for_code(part.error)
+        if part.error == _OUT_OF_RANGE:
+            self._reader.judge_range(seat, offset)
+        elif part.error in REFUSED:
+            seat.fail(ReadRefused(f"{seat.topic}[{seat.partition}]: {error.description}"))
+        else:
+            _warn(seat, str(error.message))
+            self._reader.lose([seat], min(_BACKOFF * 2 ** min(seat.tries, 10), _BACKOFF_TO), str(error.message))
+
+
+def _warn(seat: Seat, words: str) -> None:
+    if not seat.warned:
+        _log.warning("%s[%d]: %s; trying again", seat.topic, seat.partition, words)
+    seat.warned, seat.trouble = True, words
