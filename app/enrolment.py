@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sealwire.keys.ticket import Ticket
 
 WAIT_S: Final = 120.0
+PROGRESS_S: Final = 15.0
 _NEW_TICKET: Final = "Ask the project's administrator for a new ticket: sealwire ticket create ..."
 _CURES: Final = {
     Reason.SPENT: (
@@ -144,18 +145,23 @@ class Enrolment:
         for record in log.follow(topic, to_end=True):
             if record is not None:
                 offset = record.offset + 1
-                answered = self._try(record.value, request, digest, root)
+                answered = self._try(record.value, request, digest, root, say)
                 if answered:
                     return answered
         log.publish(topic, digest.hex().encode(), request, seconds=seconds)
         say(f"request {digest.hex()[:16]} sent; waiting up to {seconds:.0f} s for the authority's answer")
+        left = next_word = seconds
         deadline = time.monotonic() + seconds
         for record in log.follow(topic, offset):
-            answered = self._try(record.value, request, digest, root) if record else None
+            answered = self._try(record.value, request, digest, root, say) if record else None
             if answered:
                 return answered
-            if time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 break
+            if left <= next_word - PROGRESS_S:
+                next_word = left
+                say(f"waiting for the authority, {left:.0f} s more")
         return None
 
     def write_request(self, ticket: Ticket, file: Path) -> None:
@@ -185,13 +191,19 @@ class Enrolment:
                 code=CONFIGURATION,
             ) from None
 
-    def _try(self, statement: bytes, request: bytes, digest: bytes, root: Root) -> Enrolled | None:
+    def _try(
+        self, statement: bytes, request: bytes, digest: bytes, root: Root, say: Callable[[str], None]
+    ) -> Enrolled | None:
         """Take a statement of the requests topic if it is our answer; pass over the rest, forged ones too."""
         try:
             if requests.peek_answer(statement, root.project_id).request != digest:
                 return None
-            outcome = requests.read_answer(statement, request, root, self._now())
         except Rejected:
+            return None
+        try:
+            outcome = requests.read_answer(statement, request, root, self._now())
+        except Rejected as refusal:  # by anybody who can write there, or by an authority whose clock is ahead of ours
+            say(f"an answer that does not count was passed over: {refusal}")
             return None
         return self._take(outcome, root)
 
