@@ -42,6 +42,7 @@ class Later(Exception):  # noqa: N818
         member: bytes | None = None,
         session: bytes | None = None,
     ) -> None:
+        """Say why, and what it waits for."""
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
@@ -54,6 +55,7 @@ class Aside:
     """What waits, during one batch. The mapping given is left as it is."""
 
     def __init__(self, waiting: Mapping[bytes, Waiting]) -> None:
+        """Begin with what waits already."""
         self.waiting = dict(waiting)  # by digest of the statement, oldest first
         self._bytes = sum(len(each.statement) for each in self.waiting.values())
         self._alike: dict[tuple[bytes | None, bytes | None], list[bytes]] | None = None  # made when it is needed

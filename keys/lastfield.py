@@ -59,5 +59,5 @@ def read(  # noqa: PLR0913, PLR0917
 ) -> bytes:
     """Give the plaintext, or raise `Rejected` (bad-ciphertext). The frame's signature was checked before."""
     key = primitives.hkdf(secret, salt, label, session_id, author)
-    before = frame.signed[len(wire.LABELS[frame.type]) : -len(ciphertext)]
+    before = frame.signed[wire.LABEL_SIZE : -len(ciphertext)]
     return primitives.aead_open(key, NONCE_ZERO, ciphertext, before)

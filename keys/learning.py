@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from sealwire.keys.credential import Credential
     from sealwire.keys.grant import GrantsFields
+    from sealwire.keys.primitives import Buffer
     from sealwire.keys.session import Claim
     from sealwire.keys.wire import Frame
 
@@ -38,11 +39,11 @@ _MEMO_MOST: Final = 8192
 _ORDER: Final = (Type.ROOT, Type.CREDENTIAL, Type.KEY_PACKAGE, Type.SESSION, Type.GRANTS)
 
 
-def learn(trust: Trust, statements: Iterable[bytes], now: int) -> tuple[Trust, tuple[Event, ...]]:
+def learn(trust: Trust, statements: Iterable[Buffer], now: int) -> tuple[Trust, tuple[Event, ...]]:
     """Give the Trust after a batch, and what happened: see `Trust.learn`."""
     batch = _Batch(trust, now)
     for statement in statements:
-        batch.sort_in(statement)
+        batch.sort_in(bytes(statement))  # no copy where it is bytes already
     batch.judge_all()
     return batch.result(), tuple(batch.events)
 
@@ -284,7 +285,7 @@ class _Batch:
         self.events.append(Granted(session_id))
 
     def _check_grants(self, fields: GrantsFields, frame: Frame, claims: tuple[Claim, ...]) -> None:
-        """Check that a claim's session key signed, or a granter of our own site: it stops floods, and proves no more."""
+        """Check that a claim's session key signed, or a granter of our own site. It only stops floods."""
         session = fields.session_id.hex()[:16]
         if fields.granter is not None:
             granter, we = self.credentials.get(fields.granter), self.credentials.get(self.before.me or b"")

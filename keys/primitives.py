@@ -62,6 +62,7 @@ _MLKEM_SIZE: Final = 1184
 _SHA256: Final = SHA256()
 _HPKE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _LENGTHS: Final = tuple(n.to_bytes(2, "big") for n in range(1024))
+_LABELS_END: Final = 1 << 8
 _labels: dict[str, bytes] = {}  # label -> u8 length | label; as many entries as the format has labels
 
 
@@ -90,13 +91,13 @@ def hkdf(secret: bytes, salt: bytes, label: str, *fields: bytes, length: int = 3
     """
     head = _labels.get(label)
     if head is None:
-        if len(label) > 0xFF:
+        if len(label) >= _LABELS_END:
             raise Misuse(f"HKDF label of {len(label)} characters")
         head = _labels[label] = len(label).to_bytes(1, "big") + label.encode("ascii")
     pieces = [head]
     for part in fields:
         size = len(part)
-        if size < 1024:
+        if size < len(_LENGTHS):
             pieces.append(_LENGTHS[size])
         elif size < 1 << 16:
             pieces.append(size.to_bytes(2, "big"))

@@ -65,10 +65,11 @@ class Reason(StrEnum):
     CHARTER_OLD = "charter-old"
 
 
-class Rejected(Exception):
+class Rejected(Exception):  # noqa: N818  (an outcome that others cause)
     """They erred: bytes or statements from outside do not pass. ``detail`` never holds a secret or plaintext."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
+        """Say the reason, and in `detail` what was seen."""
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
         self.reason = reason
         self.detail = detail
@@ -78,5 +79,5 @@ class Rejected(Exception):
         return type(self), (self.reason, self.detail)
 
 
-class Misuse(Exception):
+class Misuse(Exception):  # noqa: N818
     """We erred: a caller of this package passed what its contract excludes. A bug, never the work of the cloud."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sealwire.keys.credential import Credential
     from sealwire.keys.grant import Grant
     from sealwire.keys.keypackage import KeyPackage
+    from sealwire.keys.primitives import Buffer
     from sealwire.keys.root import Root
     from sealwire.keys.session import Claim, InboundSession
 
@@ -88,7 +89,7 @@ class Trust:
         """The project's id."""
         return self.root.project_id
 
-    def learn(self, statements: Iterable[bytes], now: int) -> tuple[Trust, tuple[Event, ...]]:
+    def learn(self, statements: Iterable[Buffer], now: int) -> tuple[Trust, tuple[Event, ...]]:
         """Take a batch of statements in the order read; give the next Trust and what happened.
 
         Never raises for what the statements hold: one that does not count is a `Refused` event. Within the batch

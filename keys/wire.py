@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"SW"
 VERSION: Final = 1
+LABEL_SIZE: Final = 32
 HEAD_SIZE: Final = 41  # magic, type, version, suite, project id, body length
 ENTRY_SIZE: Final = 32 + SIGNATURE_SIZE
 NO_PROJECT: Final = bytes(32)  # the project id inside root version 1, which is what the project id is made of
@@ -72,9 +73,9 @@ CAPS: Final = {  # the most bytes of a whole frame; checked before anything is p
 def label(name: str) -> bytes:
     """Give the 32-byte label that is signed before a statement or an envelope of this name."""
     text = b"sealwire v1 " + name.encode("ascii")
-    if len(text) > 32:
+    if len(text) > LABEL_SIZE:
         raise Misuse(f"label {name!r} is too long")
-    return text.ljust(32, b"\0")
+    return text.ljust(LABEL_SIZE, b"\0")
 
 
 LABELS: Final = {kind: label(kind.name.lower().replace("_", " ")) for kind in Type}

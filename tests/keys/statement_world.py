@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sealwire.keys import credential, identity, keypackage, root, session
-from sealwire.keys.credential import Credential
-from sealwire.keys.identity import Identity
-from sealwire.keys.keypackage import HeldKey
 from sealwire.keys.primitives import SigningKey
 from sealwire.keys.secrets import Secrets
-from sealwire.keys.session import OutboundSession
+
+if TYPE_CHECKING:
+    from sealwire.keys.credential import Credential
+    from sealwire.keys.identity import Identity
+    from sealwire.keys.keypackage import HeldKey
+    from sealwire.keys.session import OutboundSession
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000

@@ -21,7 +21,9 @@ FIRST = CharterFields(
         PolicyRow("erp.*", "acme.erp.*", policy.ATTRIBUTES, policy.MEMBERS, policy.MEMBERS, 0),
         PolicyRow("cel", "*", 1, policy.MEMBERS, policy.MEMBERS, 0),
     ),
-    refusals=tuple(sorted((Refusal(ANNA.id, 0, "laptop lost"), Refusal(BERT.id, NOW, "")), key=lambda row: row.member_id)),
+    refusals=tuple(
+        sorted((Refusal(ANNA.id, 0, "laptop lost"), Refusal(BERT.id, NOW, "")), key=lambda row: row.member_id)
+    ),
     min_suite=1,
     min_format=1,
     max_age=HOUR,

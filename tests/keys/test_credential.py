@@ -24,7 +24,8 @@ def forged(**changes: object) -> bytes:
 
 def test_a_credential_says_who_a_member_is() -> None:
     said = credential.read(ANNA.credential_bytes, ROOT, NOW)
-    assert (said.member_id, said.identity_key, said.name, said.site) == (ANNA.id, ANNA.identity.public, "anna", "berlin")
+    assert (said.member_id, said.identity_key) == (ANNA.id, ANNA.identity.public)
+    assert (said.name, said.site) == ("anna", "berlin")
     assert (said.admitted, said.not_before, said.not_after) == (NOW, NOW, NOW + 7 * DAY)
     assert (said.serial, said.root_version, said.charter_version) == (1, 1, 0)
     assert said.statement == ANNA.credential_bytes

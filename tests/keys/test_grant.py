@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -11,9 +12,11 @@ from sealwire.keys.grant import Grant, GrantsFields
 from sealwire.keys.keypackage import KeyPackageFields, Window
 from sealwire.keys.primitives import ReceivingKey
 from sealwire.keys.reason import Reason, Rejected
-from sealwire.keys.session import Claim
 from sealwire.keys.wire import Type
 from statement_world import ANNA, BERT, DAY, HOUR, NOW, PROJECT, ROOT, Draws, flips
+
+if TYPE_CHECKING:
+    from sealwire.keys.session import Claim
 
 OUTBOUND, STATEMENT = ANNA.session()
 PACKAGE = keypackage.read(BERT.package, PROJECT, BERT.credential, NOW)

@@ -33,7 +33,13 @@ def test_a_table_has_one_order(rows: tuple[tuple[str, tuple[str, ...]], ...]) ->
 
 @pytest.mark.parametrize(
     ("pattern", "name", "covered"),
-    [("*", "x", True), ("erp.*", "erp.a", True), ("erp.*", "erp", False), ("erp", "erp", True), ("erp", "erp.a", False)],
+    [
+        ("*", "x", True),
+        ("erp.*", "erp.a", True),
+        ("erp.*", "erp", False),
+        ("erp", "erp", True),
+        ("erp", "erp.a", False),
+    ],
 )
 def test_a_pattern_is_a_name_or_the_beginning_of_names(pattern: str, name: str, covered: bool) -> None:  # noqa: FBT001
     assert policy.pattern_matches(pattern, name) is covered

@@ -22,6 +22,12 @@ def test_hkdf_is_rfc_5869_over_a_length_prefixed_info(secret: bytes, salt: bytes
     assert primitives.hkdf(secret, salt, "abc", *fields, length=16) == expected[:16]
 
 
+def test_hkdf_takes_fields_of_any_length_that_two_bytes_tell() -> None:
+    info = b"\x03abc\x07\xd0" + bytes(2000)
+    extracted = hmac.digest(bytes(32), b"secret", "sha256")
+    assert primitives.hkdf(b"secret", b"", "abc", bytes(2000)) == hmac.digest(extracted, info + b"\x01", "sha256")
+
+
 def test_hkdf_of_a_field_that_its_length_cannot_hold_is_misuse() -> None:
     with pytest.raises(Misuse):
         primitives.hkdf(b"", b"", "abc", bytes(1 << 16))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -10,9 +11,11 @@ from sealwire.keys import credential, primitives, progress, session, wire
 from sealwire.keys.primitives import NONCE_ZERO
 from sealwire.keys.progress import PartitionProgress, Progress, State, TopicProgress
 from sealwire.keys.reason import Misuse, Reason, Rejected
-from sealwire.keys.session import InboundSession, OutboundSession
 from sealwire.keys.wire import Type
 from statement_world import ANNA, BERT, HOUR, MINUTE, NOW, PROJECT, ROOT, Draws, Member, flips
+
+if TYPE_CHECKING:
+    from sealwire.keys.session import InboundSession, OutboundSession
 
 
 def granted(of: Member, **how: object) -> tuple[OutboundSession, InboundSession]:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sealwire.keys import credential, identity, request, ticket, wire
-from sealwire.keys.credential import Credential
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.request import AnswerFields, Form, RequestFields
 from sealwire.keys.wire import Type
@@ -23,6 +24,9 @@ from statement_world import (
     flips,
     signing,
 )
+
+if TYPE_CHECKING:
+    from sealwire.keys.credential import Credential
 
 TICKET, _ = ticket.make(ROOT_BYTES, {"role": "member"}, NOW + DAY, "", Draws("ticket"))
 ASKED = request.ask(TICKET, ANNA.identity, "anna", NOW)

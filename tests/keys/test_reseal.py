@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sealwire.keys import credential, reseal, session, wire
-from sealwire.keys.credential import Credential
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.source import SourcePartition, Span
 from sealwire.keys.wire import Type
 from statement_world import ANNA, BERT, DAY, HOUR, MINUTE, NOW, PROJECT, ROOT, Draws, flips
+
+if TYPE_CHECKING:
+    from sealwire.keys.credential import Credential
 
 OUTBOUND, SESSION = ANNA.session()
 CLAIM = session.read(SESSION, PROJECT, lambda inner: credential.read(inner, ROOT, NOW), NOW)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,10 @@ from hypothesis import strategies as st
 from sealwire.keys import credential, session
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.secrets import Floor, Secrets
-from sealwire.keys.session import InboundSession
 from statement_world import ANNA, BERT, DAY, HOUR, NOW, PROJECT, ROOT, ROOT_BYTES
+
+if TYPE_CHECKING:
+    from sealwire.keys.session import InboundSession
 
 
 def granted(number: int = 1, now: int = NOW) -> InboundSession:
@@ -42,7 +45,8 @@ def test_secrets_show_none_of_themselves() -> None:
 
 def test_an_identity_goes_from_asking_to_admitted() -> None:
     asking = Secrets.begin(BERT.identity).asked(PROJECT, ROOT_BYTES, b"request")
-    assert (asking.project_id, asking.root, asking.request, asking.credential) == (PROJECT, ROOT_BYTES, b"request", None)
+    assert (asking.project_id, asking.root, asking.request) == (PROJECT, ROOT_BYTES, b"request")
+    assert asking.credential is None
     member = asking.admitted(BERT.credential_bytes)
     assert (member.request, member.credential) == (None, BERT.credential_bytes)
     assert member.rooted(b"root 2").root == b"root 2"

@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sealwire.keys import credential, session, wire
-from sealwire.keys.credential import Credential
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.session import InboundSession, SessionFields
 from sealwire.keys.wire import Type
 from statement_world import ANNA, BERT, DAY, HOUR, MINUTE, NOW, PROJECT, ROOT, Draws, flips
+
+if TYPE_CHECKING:
+    from sealwire.keys.credential import Credential
 
 OUTBOUND, STATEMENT = ANNA.session()
 

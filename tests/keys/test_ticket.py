@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sealwire.keys import identity, primitives, request, root, ticket, wire
 from sealwire.keys.reason import Misuse, Reason, Rejected
-from sealwire.keys.ticket import Admit, Refuse, Same, TicketEntry
+from sealwire.keys.ticket import Admit, Refuse, Same, TicketEntry, TicketFields
 from sealwire.keys.wire import Type
 from statement_world import AUTHORITY, DAY, MINUTE, NOW, OFFLINE, PROJECT, ROOT, ROOT_BYTES, YEAR, Draws, signing
 
@@ -87,6 +87,13 @@ def test_a_ticket_that_no_reader_would_take_is_misuse() -> None:
 def test_a_ticket_shows_no_secret() -> None:
     assert TICKET.seed.hex() not in repr(TICKET)
     assert repr(TICKET.seed) not in repr(TICKET)
+
+
+def test_a_ticket_of_other_letters_or_of_attributes_out_of_order_is_rejected() -> None:
+    assert refusal(ticket.BEGIN + b"\n!!!!\n" + ticket.END) is Reason.TRUNCATED
+    fields = TicketFields("acme", 1, ROOT.digest, bytes(16), bytes(32), (("site", "a"), ("role", "b")), NOW, "")
+    frame = wire.write(Type.TICKET, PROJECT, fields, [])
+    assert refusal(armoured(frame + primitives.sha256(wire.LABELS[Type.TICKET], frame))) is Reason.MALFORMED
 
 
 @given(st.binary(max_size=300))

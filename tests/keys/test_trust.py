@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sealwire.keys import aside, charter, grant, identity, keypackage, learning, primitives, progress, root, session, wire
+from sealwire.keys import aside, charter, grant, keypackage, learning, primitives, progress, root, session, wire
+from sealwire.keys import trust as trusts
 from sealwire.keys.events import (
     Admitted,
     Claimed,
@@ -21,7 +22,7 @@ from sealwire.keys.events import (
     Waits,
 )
 from sealwire.keys.keypackage import KeyPackage
-from sealwire.keys.primitives import ED25519
+from sealwire.keys.primitives import ED25519, Buffer
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.root import Root, RootFields
 from sealwire.keys.secrets import Secrets
@@ -54,7 +55,7 @@ CONTROL = [ROOT_BYTES, ANNA.credential_bytes, BERT.credential_bytes, BERT.packag
 OUTBOUND, SESSION = ANNA.session()
 
 
-def learned(trust: Trust, *statements: bytes, now: int = NOW) -> tuple[Trust, list[Event]]:
+def learned(trust: Trust, *statements: Buffer, now: int = NOW) -> tuple[Trust, list[Event]]:
     after, events = trust.learn(statements, now)
     return after, list(events)
 
@@ -256,6 +257,11 @@ def test_an_older_key_package_is_refused_after_a_restart_too() -> None:
     assert [type(event) for event in events] == [Admitted, Refused]
     assert readers(trust, later) == []
     assert readers(learned(trust, newer, now=later)[0], later) == [BERT.id]
+
+
+def test_a_newer_package_that_another_signed_is_refused() -> None:
+    said = msgspec.structs.replace(keypackage.peek(BERT.package, PROJECT), made_at=NOW + 1)
+    assert refused(sealer(), wire.write(Type.KEY_PACKAGE, PROJECT, said, [signing("x")])) is Reason.UNKNOWN_SIGNER
 
 
 def test_a_package_of_the_same_time_with_other_content_is_a_fork() -> None:
@@ -499,8 +505,7 @@ def test_judgements_remembered_are_bounded() -> None:
 
 
 def test_statements_for_others_are_skipped_by_name() -> None:
-    other = OUTBOUND, session.peek(SESSION, PROJECT)
-    word = progress.make(other[0], 0, NOW, NOW, False, (), Draws())
+    word = progress.make(OUTBOUND, 0, NOW, NOW, False, (), Draws())
     newer = SESSION[:3] + b"\x02" + SESSION[4:]
     unknown = SESSION[:2] + b"\x7f" + SESSION[3:]
     after, events = learned(EMPTY, word, newer, unknown)
@@ -509,7 +514,9 @@ def test_statements_for_others_are_skipped_by_name() -> None:
 
 
 def test_what_waits_is_bounded_per_member_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    packages = [keypackage.announce(BERT.identity, BERT.credential, PROJECT, BERT.held, NOW + step) for step in range(6)]
+    packages = [
+        keypackage.announce(BERT.identity, BERT.credential, PROJECT, BERT.held, NOW + step) for step in range(6)
+    ]
     trust, events = learned(EMPTY, *packages)
     assert len(trust.waiting) == aside.MOST_PER_CAUSE
     dropped = [event for event in events if isinstance(event, Refused)]
@@ -531,6 +538,25 @@ def test_any_bytes_are_learned_without_an_exception_and_change_nothing(noise: li
     after, events = learned(EMPTY, *noise, *framed)
     assert len(events) == len(noise) + len(framed)
     assert after == EMPTY
+
+
+def test_what_is_remembered_of_credentials_and_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "_MEMO_MOST", 2)
+    trust, _ = learned(EMPTY, *(member(f"m{number}").credential_bytes for number in range(5)))
+    assert len(trust.credentials) == 5
+    assert len(trust.known_credentials) <= 2
+    monkeypatch.setattr(trusts, "_OPENED_MOST", 1)
+    trust, secrets = mirror(), BERT.secrets
+    for number in range(2):
+        outbound, statement = ANNA.session(number=number)
+        wrapped = grant.wrap(outbound, sealer().readers("orders", TOPIC, NOW), 0, NOW, os.urandom)
+        trust, secrets, _ = learned(trust, statement, *wrapped)[0].unwrap_new(secrets, NOW)
+    assert list(trust.opened) == [outbound.id]
+    assert len(secrets.inbound) == 2
+
+
+def test_views_of_buffers_are_learned_like_bytes() -> None:
+    assert learned(EMPTY, memoryview(bytearray(ANNA.credential_bytes)))[0].name_of(ANNA.id) == "anna"
 
 
 def test_learning_leaves_the_former_value_as_it_was() -> None:

@@ -78,6 +78,12 @@ def test_any_bytes_are_rejected_with_a_reason(noise: bytes) -> None:
             wire.statement_digest(noise)
 
 
+def test_a_digest_is_of_a_whole_statement_alone() -> None:
+    with pytest.raises(Rejected) as caught:
+        wire.statement_digest(sample()[:60])
+    assert caught.value.reason is Reason.TRUNCATED
+
+
 def test_each_part_of_the_head_has_its_own_reason() -> None:
     def with_byte(at: int, value: int) -> bytes:
         return sample()[:at] + bytes((value,)) + sample()[at + 1 :]
