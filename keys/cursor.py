@@ -136,7 +136,8 @@ _OPEN: Final = {
     Sight.BEYOND: (Step.WAIT, Reason.GAP),
 }
 _DROP: Final = (Step.DROP, None)
-_HELD: Final = {sight: (Step.STAY, None) for sight in Sight} | {Sight.BEHIND: _DROP, Sight.REGRESSED: _DROP}
+_STAY: Final = (Step.STAY, None)
+_HELD: Final = dict.fromkeys(Sight, _STAY) | {Sight.BEHIND: _DROP, Sight.REGRESSED: _DROP}
 TABLE: Final[dict[tuple[State, Sight], tuple[Step, Reason | None]]] = {
     **{(State.FLOWING, sight): row for sight, row in _OPEN.items()},
     **{(State.WAITING, sight): row for sight, row in _OPEN.items()},
@@ -179,7 +180,7 @@ def advance(
             return cursor, Hold(cursor.reason or Reason.IMPLAUSIBLE)
 
 
-def look(cursor: Cursor, opened: Opened, rules: Rules) -> Sight:
+def look(cursor: Cursor, opened: Opened, rules: Rules) -> Sight:  # noqa: PLR0911 -- one return a sight
     """Say what an envelope is to a cursor."""
     inner, made_at = opened.inner, opened.session.made_at
     if cursor.next is not None and inner.next <= cursor.next:

@@ -199,16 +199,17 @@ def read_header(envelope: Buffer) -> Header:
     view = memoryview(envelope)
     if bytes(view[:2]) != wire.MAGIC:
         raise Rejected(Reason.FOREIGN, "does not begin as an envelope" if view.nbytes else "an empty record")
-    if view.nbytes > 2 and view[2] > FORMAT_CAP:
-        raise Rejected(Reason.FOREIGN, f"a statement of type {view[2]:#04x} in a sealed topic")
-    if view.nbytes > 2 and view[2] != FORMAT:
-        raise Rejected(Reason.UNKNOWN_VERSION, f"envelope format {view[2]}")
-    if view.nbytes > 3 and view[3] != primitives.SUITE:
-        raise Rejected(Reason.UNKNOWN_SUITE, f"suite {view[3]}")
+    form, suite = bytes(view[2:3]), bytes(view[3:4])  # empty where it is cut short before them
+    if form > bytes((FORMAT_CAP,)):
+        raise Rejected(Reason.FOREIGN, f"a statement of type 0x{form.hex()} in a sealed topic")
+    if form and form != bytes((FORMAT,)):
+        raise Rejected(Reason.UNKNOWN_VERSION, f"envelope format {form[0]}")
+    if suite and suite != bytes((primitives.SUITE,)):
+        raise Rejected(Reason.UNKNOWN_SUITE, f"suite {suite[0]}")
     if view.nbytes < OVERHEAD:
         raise Rejected(Reason.TRUNCATED, f"an envelope of {view.nbytes} bytes")
-    _, form, suite, session_id, salt = _HEADER.unpack_from(view)
-    return Header(form, suite, session_id, salt)
+    _, *fields = _HEADER.unpack_from(view)
+    return Header(*fields)
 
 
 def _signed(header: Buffer, context: bytes, body_digest: bytes) -> bytes:

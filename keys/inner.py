@@ -136,28 +136,33 @@ class Inner:
 
         Both sides ask the same question: the sealer before it writes, the opener before it allocates anything.
         """
+        return self._fault_of_fields() or self._fault_of_counts()
+
+    def _fault_of_fields(self) -> tuple[Reason, str] | None:
         if len(self.topic_id) != TOPIC_ID_SIZE or self.partition > PARTITION_CAP:
             return Reason.MALFORMED, f"topic id of {len(self.topic_id)} bytes, partition {self.partition}"
         if not wire.good_name(self.site) or not good_topic(self.topic):
             return Reason.MALFORMED, "a site or topic name that cannot be"
         if self.sealed_at < 0 or self.leader_epoch < -1:
             return Reason.MALFORMED, f"sealed at {self.sealed_at}, leader epoch {self.leader_epoch}"
-        if not 0 <= self.first < self.next:
-            return Reason.IMPLAUSIBLE, f"span {self.span}"
         if (self.kind is Kind.LOST) is (self.cause is Cause.NONE):
             return Reason.MALFORMED, "a cause belongs to a lost span, and only there"
-        if self.record_count > self.next - self.first or self.batch_count > self.record_count:
-            return Reason.IMPLAUSIBLE, f"{self.record_count} records in {self.batch_count} batches and {self.span}"
-        if self.kind is Kind.LOST and self.record_count:
-            return Reason.IMPLAUSIBLE, "records in a lost span"
-        if bool(self.record_count) is not bool(self.batch_count) or bool(self.batch_count) is not bool(
-            self.uncompressed_size
-        ):
-            return Reason.IMPLAUSIBLE, "records without bytes, or bytes without records"
-        if self.uncompressed_size < self.batch_count * BATCH_LEAST:
-            return Reason.IMPLAUSIBLE, f"{self.batch_count} batches in {self.uncompressed_size} bytes"
         if self.compression is Compression.ZSTD and not self.uncompressed_size:
             return Reason.MALFORMED, "nothing, compressed"
+        return None
+
+    def _fault_of_counts(self) -> tuple[Reason, str] | None:
+        records, batches, size = self.record_count, self.batch_count, self.uncompressed_size
+        if not 0 <= self.first < self.next:
+            return Reason.IMPLAUSIBLE, f"span {self.span}"
+        if records > self.next - self.first or batches > records:
+            return Reason.IMPLAUSIBLE, f"{records} records in {batches} batches and {self.span}"
+        if self.kind is Kind.LOST and records:
+            return Reason.IMPLAUSIBLE, "records in a lost span"
+        if bool(records) is not bool(batches) or bool(batches) is not bool(size):
+            return Reason.IMPLAUSIBLE, "records without bytes, or bytes without records"
+        if size < batches * BATCH_LEAST:
+            return Reason.IMPLAUSIBLE, f"{batches} batches in {size} bytes"
         return None
 
     @classmethod

@@ -80,7 +80,7 @@ def open_envelope(  # noqa: PLR0913 -- what an opener knows comes from six place
     trust: Trust,
     now: int,
     out: memoryview,
-    caps: Caps = Caps(),  # noqa: B008 -- frozen
+    caps: Caps = Caps(),
     elsewhere: Iterable[Place] = (),
 ) -> Opened | UnknownSession:
     """Open the envelope that was read at ``place`` under ``record_key``, decrypting into ``out``.

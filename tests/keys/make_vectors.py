@@ -8,10 +8,22 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import vector_envelopes
+import vector_insides
 import vector_people
+import vector_rules
+import vector_secrets
 import vector_statements
 import vector_trust
 from vector_file import FOLDER, Vector
+
+
+def statements() -> list[vector_statements.Case]:
+    """Give every case of the statements; only inside `stored_hpke`."""
+    own = {**vector_rules.OWN, **vector_secrets.OWN}
+    cases = vector_rules.ticket_files()
+    for case in vector_statements.good():
+        cases += [case, *vector_statements.framed(case), *own[case.type](case)]
+    return cases
 
 
 def made() -> dict[str, str]:
@@ -19,7 +31,8 @@ def made() -> dict[str, str]:
     with vector_people.stored_hpke() as used:
         listed: list[tuple[str, Vector]] = [
             *((f"envelope/{case.name}.txt", case.vector()) for case in vector_envelopes.cases()),
-            *((case.path, case.vector()) for case in vector_statements.cases()),
+            *((f"envelope/{case.name}.txt", case.vector()) for case in vector_insides.cases()),
+            *((case.path, case.vector()) for case in statements()),
             *vector_trust.vectors().items(),
         ]
     vectors = dict(listed)

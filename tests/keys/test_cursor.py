@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import vector_world as world
@@ -40,7 +41,13 @@ HERE, LATER = CloudPlace(bytes(16), 7), CloudPlace(bytes(16), 9)
 
 
 def seen(first: int, after: int, *, made_at: int = NOW, **said: object) -> Opened:
-    fields = {"record_count": 1, "batch_count": 1, "uncompressed_size": 61, "last_stable": 10_000, **said}
+    fields: dict[str, Any] = {
+        "record_count": 1,
+        "batch_count": 1,
+        "uncompressed_size": 61,
+        "last_stable": 10_000,
+        **said,
+    }
     header = inner(first=first, next=after, **fields)
     return Opened(header, replace(SESSION, made_at=made_at), SOURCE, memoryview(b""), bytes(32))
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 import vector_world as world
-from sealwire.keys import compression, envelope
+from sealwire.keys import compression, envelope, primitives
 from sealwire.keys.envelope import OVERHEAD, Inner, padding_of, read_header, seal, sealed_size
-from sealwire.keys.inner import Cause, Compression, Kind, Layout
+from sealwire.keys.inner import Cause, Kind, Layout
 from sealwire.keys.padding import LEAST, padme
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from vector_world import MADE_AT, NOW, PLACE, Forge, Seeded, batch, inner, inner_bytes, lost, seeded
@@ -42,8 +42,8 @@ def _apart(said: Inner, batches: bytes) -> bytes:
     whole = sealed(said, batches)
     forged = Forge(MINE, salt=whole[36:52])
     header, context = whole[:52], world.context(PLACE, MINE.member_id, None)
-    seal_key = world.primitives.hkdf(MINE.secret, whole[36:52], forged.hkdf_label, header, context)
-    return world.primitives.aead_seal(seal_key, bytes(12), inner_bytes(said) + batches, header + context)
+    seal_key = primitives.hkdf(MINE.secret, whole[36:52], forged.hkdf_label, header, context)
+    return primitives.aead_seal(seal_key, bytes(12), inner_bytes(said) + batches, header + context)
 
 
 def test_the_size_is_known_before_sealing() -> None:

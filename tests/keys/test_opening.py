@@ -10,7 +10,7 @@ import vector_world as world
 from sealwire.keys import compression
 from sealwire.keys.inner import Compression
 from sealwire.keys.opening import ELSEWHERE_CAP, Caps, Opened, UnknownSession, open_envelope
-from sealwire.keys.primitives import digest
+from sealwire.keys.primitives import SigningKey, digest
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from vector_world import NOW, PLACE, Forge, batch, inner, inner_bytes, seeded
 
@@ -66,7 +66,7 @@ def refusal(envelope: bytes, **more: object) -> Reason:
 def test_what_was_sealed_comes_out_and_can_be_restamped_in_place() -> None:
     result = opened()
     assert isinstance(result, Opened)
-    assert (result.inner, result.session, result.batches) == (SAID, KNOWN, BATCH)
+    assert (result.inner, result.session, bytes(result.batches)) == (SAID, KNOWN, BATCH)
     assert str(result.source) == "orders/berlin/orders.eu/2"
     assert result.body_digest == digest(GOOD[52:-64])
     assert not result.batches.readonly
@@ -150,5 +150,5 @@ def test_neither_the_secret_nor_a_batch_shows_in_what_is_printed() -> None:
 
 
 def test_a_reader_cannot_speak_for_the_sender_whose_secret_it_knows() -> None:
-    forged = Forge(MINE, signing=world.SigningKey.from_seed(seeded("reader"))).build(inner_bytes(SAID), BATCH)
+    forged = Forge(MINE, signing=SigningKey.from_seed(seeded("reader"))).build(inner_bytes(SAID), BATCH)
     assert refusal(forged) is Reason.BAD_SIGNATURE

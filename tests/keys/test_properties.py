@@ -67,7 +67,8 @@ def sealable(draw: st.DrawFn) -> tuple[Inner, list[bytes], bytes]:
         batch_count=len(batches),
     )
     pieces = batches
-    if batches and draw(st.booleans()):
+    packed: bool = draw(st.booleans())
+    if batches and packed:
         said = replace(said, compression=Compression.ZSTD)
         pieces = [compression.compress(batches)]
     size = sum(map(len, pieces))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import msgspec
@@ -79,10 +79,10 @@ def remade(statement: bytes, signers: list[SigningKey], **fields: object) -> byt
     return wire.finish(kind, wire.head(kind, statement[5:37], msgspec.msgpack.encode(body)), signers)
 
 
-def body_of(statement: bytes) -> list[object]:
+def body_of(statement: bytes) -> list[Any]:
     """Give a statement's fields in their order."""
     size = int.from_bytes(statement[37:41], "big")
-    fields: list[object] = msgspec.msgpack.decode(statement[41 : 41 + size])
+    fields: list[Any] = msgspec.msgpack.decode(statement[41 : 41 + size])
     return fields
 
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import vector_envelopes
 import vector_people as people
-import vector_statements
 import vector_world as world
 from sealwire.keys import charter, policy
+from sealwire.keys.envelope import Place
 from sealwire.keys.cursor import FLOOR_ALLOWANCE
 from sealwire.keys.inner import LOG_START, RESEAL
-from sealwire.keys.keypackage import DAY
 from vector_file import Vector
-from vector_people import ANNA, ANNA_BYTES, AUTHORITY, BEGAN, BERT, BERT_BYTES, MINE, PROJECT, ROOT, ROOT_BYTES
+from vector_people import ANNA, AUTHORITY, BEGAN, BERT, BERT_BYTES, MINE, PROJECT, ROOT, ROOT_BYTES
 from vector_people import ROOT_SIGNERS, SESSION_BYTES, certified, granted, package, remade
 from vector_statements import CHARTER, INBOUND
-from vector_world import MADE_AT, NOW, Forge, inner_bytes, seeded
+from vector_world import MADE_AT, NOW, Forge, inner_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BATCH = world.batch()
-PLACE = world.Place(PROJECT, "orders", "acme.orders", 2)
+PLACE = Place(PROJECT, "orders", "acme.orders", 2)
 ROW = charter.PolicyRow("orders", "acme.*", 0, policy.table({"site": ["berlin"]}), policy.MEMBERS, 0)
 
 
@@ -53,7 +53,12 @@ def learnt() -> Iterator[Vector]:
         ("root-again", "known", "The root that counts already.", [], second),
     )  # fmt: skip
     for name, expect, comment, before, last in cases:
-        inputs = [("now", NOW), ("root", ROOT_BYTES), ("me", BERT.member_id), *(("learnt", each) for each in before)]
+        inputs: list[tuple[str, str | int | bytes]] = [
+            ("now", NOW),
+            ("root", ROOT_BYTES),
+            ("me", BERT.member_id),
+            *(("learnt", each) for each in before),
+        ]
         yield Vector(name, comment, expect, (*inputs, ("statement", last)))
 
 
@@ -130,7 +135,7 @@ def judged() -> Iterator[Vector]:
 
 def replace_row(row: charter.PolicyRow, **changes: object) -> charter.PolicyRow:
     """Give a policy row with other fields."""
-    return vector_statements.msgspec.structs.replace(row, **changes)
+    return msgspec.structs.replace(row, **changes)
 
 
 def cursors() -> Iterator[Vector]:
