@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sealwire.keys.ticket import Ticket
 
 WAIT_S: Final = 120.0
+REACH_S: Final = 30.0  # to reach the cloud at all
 PROGRESS_S: Final = 15.0
 _NEW_TICKET: Final = "Ask the project's administrator for a new ticket: sealwire ticket create ..."
 _CURES: Final = {
@@ -126,9 +127,17 @@ class Enrolment:
         return request
 
     def over_the_cloud(
-        self, ticket: Ticket, log: CloudLog, say: Callable[[str], None], *, seconds: float = WAIT_S
+        self,
+        ticket: Ticket,
+        log: CloudLog,
+        say: Callable[[str], None],
+        *,
+        seconds: float = WAIT_S,
+        reach: float = REACH_S,
     ) -> Enrolled | None:
         """Publish the request and wait for the answer; None when there was none in time: run again, it goes on.
+
+        ``seconds`` are for the authority, ``reach`` are for the cloud.
 
         Raises `Failure`: refused (with the winner's fingerprint where the ticket was spent), nobody there, no topics.
         """
@@ -138,7 +147,7 @@ class Enrolment:
         request = self.request(ticket)
         digest = requests.read(request, ticket.project_id).digest
         control, _, topic = project_topics(ticket.project_name)
-        log.wait(control, seconds=seconds)
+        log.wait(control, seconds=reach)
         root = newest_root(ticket, {record.record_key: record.value for record in log.read_whole(control)})
         say(f"root {root.version} of project {root.project_name} is the one that the ticket pins")
         offset = 0
@@ -148,7 +157,7 @@ class Enrolment:
                 answered = self._try(record.value, request, digest, root, say)
                 if answered:
                     return answered
-        log.publish(topic, digest.hex().encode(), request, seconds=seconds)
+        log.publish(topic, digest.hex().encode(), request, seconds=reach)
         say(f"request {digest.hex()[:16]} sent; waiting up to {seconds:.0f} s for the authority's answer")
         left = next_word = seconds
         deadline = time.monotonic() + seconds

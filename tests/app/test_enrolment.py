@@ -166,7 +166,7 @@ def test_the_request_is_in_the_vault_before_the_cloud_is_asked(world: World) -> 
     ticket = world.ticket()
     nobody = CloudLog(Cluster("127.0.0.1:1"), world.said.append)
     with world.vault("producer1") as vault, pytest.raises(Failure, match="No answer from"):
-        Enrolment(vault, "producer1", now_ms).over_the_cloud(ticket, nobody, world.said.append, seconds=0.1)
+        Enrolment(vault, "producer1", now_ms).over_the_cloud(ticket, nobody, world.said.append, reach=0.1)
     with world.vault("producer1") as vault:
         kept = vault.load().request
     assert kept is not None
