@@ -120,14 +120,24 @@ class Books:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Do several things at once or not at all; others wait. On the disk when the block is left."""
-        self._base.execute("BEGIN IMMEDIATE")
+        """Do several things at once or not at all; others wait. On the disk when the block is left.
+
+        Raises `Failure` when the disk is full, or another process holds the books for half a minute; nothing is done.
+        """
         try:
-            yield
-        except BaseException:
-            self._base.execute("ROLLBACK")
-            raise
-        self._base.execute("COMMIT")
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._base.execute("COMMIT")
+            except BaseException:
+                if self._base.in_transaction:
+                    self._base.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise Failure(
+                f"The books {self.file} could not be written: {error}. Nothing was changed.",
+                "Make room on their disk; if another process holds them, let it end.",
+            ) from None
 
     def setting(self, name: str) -> str | None:
         """Give what was noted under a name."""

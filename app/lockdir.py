@@ -16,7 +16,14 @@ class DirectoryLock:
     def __init__(self, directory: Path, name: str = "lock", what: str = "identity") -> None:
         """Take the lock at once, or raise `Failure` that names the process which has it."""
         self.path = directory / name
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Failure(
+                f"The {what} in {directory} cannot be locked: {error.strerror}.",
+                "Run as the user that owns the directory, on a disk that can be written.",
+                code=CONFIGURATION,
+            ) from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

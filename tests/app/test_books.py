@@ -142,6 +142,20 @@ def test_a_member_keeps_its_own_name(books: Books) -> None:
     assert books.taken(bytes([1]) * 32, "one", None) == ""
 
 
+def test_books_on_a_full_disk_change_nothing_and_say_so(books: Books) -> None:
+    books._base.execute("PRAGMA max_page_count = 1")  # noqa: SLF001 - the one way to fill a disk in a test
+
+    def spend() -> None:
+        with books.transaction():
+            books.spend(TICKET, b"1" * 32, bytes(1 << 20), 5)
+
+    with pytest.raises(Failure, match="could not be written: database or disk is full"):
+        spend()
+    row = books.ticket(TICKET)
+    assert row is not None
+    assert row.spent_by is None
+
+
 def test_missing_books_are_not_made_in_passing(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="There are no books"):
         Books(tmp_path / "books.sqlite")

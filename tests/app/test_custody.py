@@ -104,6 +104,11 @@ def test_a_locked_directory_names_its_holder_and_is_free_again_when_let_go(tmp_p
     DirectoryLock(tmp_path).close()
 
 
+def test_a_directory_that_cannot_be_locked_is_a_failure_in_words(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="cannot be locked: No such file or directory"):
+        DirectoryLock(tmp_path / "gone")
+
+
 def test_a_lock_does_not_outlive_its_process(tmp_path: Path) -> None:
     child = os.fork()
     if not child:
