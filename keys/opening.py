@@ -75,7 +75,7 @@ class Opened:
 def open_envelope(  # noqa: PLR0913 -- what an opener knows comes from six places
     envelope: Buffer,
     place: Place,
-    record_key: bytes | None,
+    record_key: Buffer | None,
     sessions: Mapping[bytes, InboundSession],
     trust: Trust,
     now: int,
@@ -124,7 +124,7 @@ def open_envelope(  # noqa: PLR0913 -- what an opener knows comes from six place
 def _unproven(
     view: memoryview,
     session: InboundSession,
-    record_key: bytes | None,
+    record_key: Buffer | None,
     body_digest: bytes,
     elsewhere: Iterable[Place],
 ) -> Rejected:

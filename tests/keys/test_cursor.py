@@ -81,6 +81,7 @@ FACTS: list[tuple[Cursor | None, Opened, Decision, int | None, State]] = [
     # plausible spans: at most max_hole offsets before each record and behind the last
     (AT_100, seen(100, 101 + 2 * 2**20, last_stable=2**40), Deliver(), 101 + 2 * 2**20, State.FLOWING),
     (AT_100, seen(100, 102 + 2 * 2**20, last_stable=2**40), Hold(Reason.IMPLAUSIBLE), 100, State.HELD),
+    (AT_100, seen(100, 110, last_stable=110), Deliver(), 110, State.FLOWING),
     (AT_100, seen(100, 110, last_stable=109), Hold(Reason.IMPLAUSIBLE), 100, State.HELD),
     (None, seen(0, 2**40, last_stable=2**41), Hold(Reason.IMPLAUSIBLE), None, State.HELD),
     # the source's end went back behind what was delivered

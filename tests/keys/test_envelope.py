@@ -107,6 +107,11 @@ def test_a_buffer_too_small_is_misuse() -> None:
         seal(MINE, PLACE, SAID, [BATCH], Seeded("seal"), memoryview(bytearray(size - 1)))
 
 
+@pytest.mark.parametrize("said", [replace(SAID, sealed_at=MADE_AT), replace(SAID, last_stable=103)], ids=str)
+def test_what_is_just_allowed_is_sealed(said: Inner) -> None:
+    assert len(sealed(said, BATCH)) == sealed_size(said, len(BATCH))
+
+
 def test_a_lost_span_is_sealed_without_batches() -> None:
     assert len(sealed(lost())) == OVERHEAD + len(inner_bytes(lost()))
 

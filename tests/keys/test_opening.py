@@ -6,20 +6,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
+import vector_people as people
 import vector_world as world
 from sealwire.keys import compression
+from sealwire.keys.envelope import seal
 from sealwire.keys.inner import Compression
 from sealwire.keys.opening import ELSEWHERE_CAP, Caps, Opened, UnknownSession, open_envelope
 from sealwire.keys.primitives import SigningKey, digest
 from sealwire.keys.reason import Misuse, Reason, Rejected
-from vector_world import NOW, PLACE, Forge, batch, inner, inner_bytes, seeded
+from sealwire.keys.secrets import Secrets
+from sealwire.keys.trust import Trust
+from vector_world import NOW, PLACE, Forge, Seeded, batch, inner, inner_bytes, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sealwire.keys.envelope import Place
     from sealwire.keys.session import InboundSession
-    from sealwire.keys.trust import Trust
 
 MINE = world.outbound()
 KNOWN = world.inbound(MINE)
@@ -126,6 +129,13 @@ def test_compressed_batches_land_behind_the_frame_where_there_is_room() -> None:
     assert isinstance(result, Opened)
     assert result.batches == text
     assert result.batches.obj is out.obj
+    used = len(inner_bytes(said)) + len(compression.compress([text]))
+    exact, short = (opened(sealed, room=used + len(text) - less) for less in (0, 1))
+    assert isinstance(exact, Opened)
+    assert isinstance(short, Opened)
+    assert bytes(exact.batches) == bytes(short.batches) == text
+    assert len(cast("bytearray", exact.batches.obj)) == used + len(text)
+    assert len(cast("bytearray", short.batches.obj)) == len(text)
     small = opened(sealed)
     assert isinstance(small, Opened)
     assert small.batches == text
@@ -152,3 +162,21 @@ def test_neither_the_secret_nor_a_batch_shows_in_what_is_printed() -> None:
 def test_a_reader_cannot_speak_for_the_sender_whose_secret_it_knows() -> None:
     forged = Forge(MINE, signing=SigningKey.from_seed(seeded("reader"))).build(inner_bytes(SAID), BATCH)
     assert refusal(forged) is Reason.BAD_SIGNATURE
+
+
+def test_what_a_member_seals_at_one_site_a_granted_reader_opens_at_another() -> None:
+    trust = Trust(people.ROOT, me=people.BERT.member_id)
+    with people.stored_hpke():
+        told = [people.ANNA_BYTES, people.BERT_BYTES, people.PACKAGE_BYTES, people.SESSION_BYTES, people.granted()]
+    trust, _ = trust.learn(told, NOW)
+    remembered = Secrets.begin(people.BERT).holding((people.HELD,))
+    trust, remembered, _ = trust.unwrap_new(remembered, NOW)
+    place = replace(PLACE, project_id=people.PROJECT)
+    out = memoryview(bytearray(4096))
+    size = seal(people.MINE, place, SAID, [BATCH], Seeded("end to end"), out)
+    result = open_envelope(
+        out[:size], place, None, remembered.inbound, trust, NOW, memoryview(bytearray(size)), elsewhere=[]
+    )
+    assert isinstance(result, Opened)
+    assert bytes(result.batches) == BATCH
+    assert trust.name_of(result.session.member_id) == "anna"

@@ -153,6 +153,27 @@ def opens() -> Iterator[Case]:
         replace(SAID, first=2**63 - 4, next=2**63 - 1, last_stable=2**63 - 1),
         BATCH,
     )
+    yield good(
+        "first-moment",
+        "Sealed in the millisecond in which the session was made.",
+        replace(SAID, sealed_at=MINE.made_at),
+        BATCH,
+    )
+    yield good("offset-0", "A span that begins at offset 0.", replace(SAID, first=0, next=3), BATCH)
+    yield good(
+        "to-the-sources-end", "It ends at the source's last stable offset.", replace(SAID, last_stable=103), BATCH
+    )
+    last = replace(PLACE, cloud_partition=2**31 - 1)
+    highest = Forge(MINE, place=last).build(inner_bytes(replace(SAID, partition=2**31 - 1)), BATCH)
+    yield Case(
+        "highest-partition",
+        "open",
+        "The highest partition that there is.",
+        highest,
+        place=last,
+        batches=BATCH,
+        inner=replace(SAID, partition=2**31 - 1),
+    )
 
 
 def foreign() -> Iterator[Case]:
@@ -308,6 +329,13 @@ def misplaced() -> Iterator[Case]:
         "Sealed with a record key, which layout `batch` must not have.",
         Forge(MINE, record_key=b"k").build(inner_bytes(SAID), BATCH),
         record_key=b"k",
+    )
+    yield bad(
+        "record-key-of-1024",
+        "bad-signature",
+        "The longest record key that is looked at, put on by the cloud.",
+        GOOD,
+        record_key=bytes(1024),
     )
     yield bad("record-key-too-long", "too-large", "A record key of 1025 bytes.", GOOD, record_key=bytes(1025))
     shifted = replace(PLACE, channel="order", cloud_topic="sacme.orders")

@@ -132,8 +132,8 @@ def inside() -> Iterator[Case]:
         BATCH,
     )
     yield said("first-negative", "implausible", "The span begins at -1.", replace(SAID, first=-1), BATCH)
-    yield said("span-empty", "implausible", "The span ends where it begins.", replace(SAID, next=100), BATCH)
-    yield said("span-backwards", "implausible", "The span ends before it begins.", replace(SAID, next=99), BATCH)
+    yield said("span-empty", "implausible", "The span ends where it begins.", inner(next=100))
+    yield said("span-backwards", "implausible", "The span ends before it begins.", inner(next=99))
     yield said("leader-epoch-minus-2", "malformed", "A leader epoch below -1.", replace(SAID, leader_epoch=-2), BATCH)
     yield said("sealed-at-negative", "malformed", "Sealed before 1970.", replace(SAID, sealed_at=-1), BATCH)
     yield said(
