@@ -137,7 +137,7 @@ def _unproven(
     return Rejected(Reason.BAD_SIGNATURE, "altered, not by this sender, or sealed for another place")
 
 
-def _check_place(inner: Inner, place: Place, record_key: bytes | None, session: InboundSession) -> None:
+def _check_place(inner: Inner, place: Place, record_key: Buffer | None, session: InboundSession) -> None:
     if inner.partition != place.cloud_partition:
         raise Rejected(
             Reason.MISPLACED, f"source partition {inner.partition} in cloud partition {place.cloud_partition}"
