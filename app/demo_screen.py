@@ -17,7 +17,7 @@ from sealwire.app.inspect import stamp, text
 from sealwire.app.demo_stage import SITES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from confluent_kafka import Message
     from sealwire.app.demo_stage import Stage
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 PLAIN_WIDTH: Final = 120  # columns, where there is no terminal
 NARROW: Final = 78  # below this, panels stand one above the other
 SHOWN: Final = 400  # characters of a value
-DUMPED: Final = 72  # bytes of an envelope
-_COLOURS: Final = ("green", "red", "green")
+DUMPED: Final = 48  # bytes of an envelope
 
 
 class Screen:
@@ -87,55 +86,43 @@ class Screen:
         """Show a record as produced, as stored and as delivered."""
         total = self.console.width
         narrow = total < NARROW
-        inner = (total if narrow else total // 3) - 4
-        produced, stored, delivered = views.produced, views.stored, views.delivered
+        width = total if narrow else total // 3
+        line, stored, delivered = views.line, views.stored, views.delivered
+        size = len(stored.value() or b"")
         panels = [
-            self._panel(
+            _panel(
                 "produced at site A",
-                produced,
-                _record(produced),
-                "with an ordinary client",
-                0,
+                views.produced,
+                _record(line.record_key, line.timestamp, line.headers, line.value),
+                "by an ordinary client",
+                "green",
             ),
-            self._panel(
+            _panel(
                 "stored in the cloud",
                 stored,
-                _dump(stored.value() or b"", inner),
-                f"{len(stored.value() or b'')} bytes, {views.stored_ms:.0f} ms later",
-                1,
+                _dump(stored, width - 4),
+                f"{size:,} bytes, {views.stored_ms:.0f} ms later",
+                "red",
             ),
-            self._panel(
+            _panel(
                 "delivered at site B",
                 delivered,
-                _record(delivered),
+                _record(delivered.key(), delivered.timestamp()[1], delivered.headers() or (), delivered.value()),
                 f"{views.delivered_ms:.0f} ms after producing",
-                2,
+                "green",
             ),
         ]
-        grid = Table.grid(expand=True)
         if narrow:
-            for panel in panels:
-                grid.add_row(panel)
-        else:
-            for _ in panels:
-                grid.add_column(ratio=1)
-            grid.add_row(*panels)
+            self.console.print(*panels, sep="\n")
+            return
+        options = self.console.options.update_width(width)
+        height = max(len(self.console.render_lines(panel, options)) for panel in panels)
+        grid = Table.grid()
+        for panel in panels:
+            panel.height, panel.width = height, width
+            grid.add_column(width=width)
+        grid.add_row(*panels)
         self.console.print(grid)
-
-    def _panel(self, title: str, message: Message, body: Text, below: str, which: int) -> Panel:
-        place = Text(
-            f"{message.topic()}[{message.partition()}] offset {message.offset()}\n",
-            "bold",
-        )
-        colour = _COLOURS[which]
-        return Panel(
-            place.append_text(body),
-            title=Text(title, colour),
-            title_align="left",
-            subtitle=Text(below, "dim"),
-            subtitle_align="right",
-            border_style=colour,
-        )
 
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[int, int], None]]:
@@ -171,20 +158,32 @@ class Screen:
         self.console.file.flush()
 
 
-def _record(message: Message) -> Text:
+def _panel(title: str, place: Message, body: Text, below: str, colour: str) -> Panel:
+    words = Text.assemble((f"{place.topic()}[{place.partition()}] offset {place.offset()}\n", "bold"))
+    return Panel(
+        words.append_text(body),
+        title=Text(title, colour),
+        title_align="left",
+        subtitle=Text(below, "dim"),
+        subtitle_align="right",
+        border_style=colour,
+    )
+
+
+def _record(
+    record_key: bytes | None, timestamp: int, headers: Iterable[tuple[str, bytes | None]], value: bytes
+) -> Text:
     body = Text()
-    rows = [
-        ("record key", text(message.key())),
-        ("timestamp", stamp(message.timestamp()[1])),
-    ]
-    rows += [("header", f"{name}={text(value)}") for name, value in message.headers() or ()]
-    for name, value in rows:
-        body.append(f"{name:<11}", "dim").append(f"{value}\n")
-    return body.append(text(message.value(), SHOWN), "bold")
+    rows = [("record key", text(record_key)), ("timestamp", stamp(timestamp).removesuffix(" UTC"))]
+    rows += [("header", f"{name}={text(of)}") for name, of in headers]
+    for name, shown in rows:
+        body.append(f"{name:<11}", "dim").append(f"{shown}\n")
+    return body.append(text(value, SHOWN), "bold")
 
 
-def _dump(envelope: bytes, width: int) -> Text:
-    body = Text("no record key, no headers\n", "dim")
+def _dump(stored: Message, width: int) -> Text:
+    envelope = stored.value() or b""
+    body = Text().append(f"record key {text(stored.key())}, {len(stored.headers() or ())} headers\n", "dim")
     across = max(4, min(16, (width - 1) // 4))
     for at in range(0, min(len(envelope), DUMPED), across):
         piece = envelope[at : at + across]

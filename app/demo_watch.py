@@ -30,7 +30,8 @@ _LARGEST: Final = 8 << 20
 class Views:
     """One record as it was produced, as the cloud has it, and as it was delivered; times in ms after producing."""
 
-    produced: Message
+    line: Line
+    produced: Message  # as its producer's delivery report has it: place only
     stored: Message
     delivered: Message
     stored_ms: float
@@ -91,7 +92,7 @@ class Traffic:
             where = 1 if stored is not None else 0
             words = "did not deliver it" if stored is not None else "did not seal the record"
             self._look(until, self._stage.workers[where].name, words, where)
-        return Views(produced, stored, delivered, stored_ms, delivered_ms)
+        return Views(line, produced, stored, delivered, stored_ms, delivered_ms)
 
     def stream(self, lines: Iterator[Line], progress: Callable[[int, int], None]) -> tuple[float, float]:
         """Send all lines and take in what is delivered, until all is or nothing more comes.
