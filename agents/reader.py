@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 _BACKOFF, _BACKOFF_TO = 0.05, 5.0  # seconds
 _RANGE_TRIES = 20
+_EMBEDDED_WAIT_MS = 40  # the embedded broker looks for news only at half of the wait and at its end
 _NO_LEADER = "no leader: the topic or partition is missing, or its brokers are away"
 _JUDGING = 60.0  # seconds: until judged, however long that takes
 
@@ -62,6 +63,8 @@ class RawReader:
         self.budget = budget or Budget(64 * 1024 * 1024)
         self._client_id, self._frame_cap = client_id, frame_cap
         fetch_bytes = min(fetch_bytes, max(self.budget.total // 4, 1))
+        if cluster.embedded:
+            max_wait_ms = min(max_wait_ms, _EMBEDDED_WAIT_MS)
         self._manner = Manner(linger_ms / 1000, max_wait_ms, fetch_bytes, int(read_committed), check_crc)
         self.client: BoundedClient | None = None
         self._seats: set[Seat] = set()

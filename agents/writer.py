@@ -62,13 +62,13 @@ class RecordMetadata(NamedTuple):
 class _Item:
     """One batch on its way."""
 
-    __slots__ = ("batch", "count", "future", "not_before", "tries")
+    __slots__ = ("batch", "count", "doubts", "future", "not_before", "tries")
 
     def __init__(self, batch: memoryview, future: asyncio.Future[RecordMetadata]) -> None:
         self.batch = batch
         self.count = read_header(batch).record_count
         self.future = future
-        self.tries = 0
+        self.tries = self.doubts = 0
         self.not_before = 0.0
 
 
@@ -236,6 +236,7 @@ class RawWriter:
             if not item.future.done():
                 item.future.set_result(RecordMetadata(where.topic, where.partition, answer.base_offset))
             return
+        item.doubts += answer.error in _DOUBTFUL
         error = errors.for_code(answer.error)
         words = answer.words or f"{error.message}: {error.description}".strip(": ")
         if answer.error in _LOST_PRODUCER:
@@ -251,7 +252,7 @@ class RawWriter:
                 self._again(where, item, words, stale=False)
             finally:
                 self._sent.discard(where)
-        elif answer.error in _FOR_GOOD or (answer.error in _DOUBTFUL and item.tries >= _DOUBTFUL_TRIES):
+        elif answer.error in _FOR_GOOD or item.doubts >= _DOUBTFUL_TRIES:
             self._fail(where, item, Refused(f"{where.topic}[{where.partition}]: {words}"))
         else:
             self._again(where, item, words, stale=answer.error in _STALE)
@@ -273,11 +274,14 @@ class RawWriter:
         if where not in self._troubles:
             _log.warning("%s[%d]: %s; trying again", *where, words)
         self._troubles[where] = words
-        pause = min(_BACKOFF * 2 ** min(item.tries - 1, 10), _BACKOFF_TO)
-        item.not_before = asyncio.get_running_loop().time() + pause
+        item.not_before = asyncio.get_running_loop().time() + self._backoff(item.tries)
         if stale:
             self._stale.set()
         self._wake.set()
+
+    @staticmethod
+    def _backoff(tries: int) -> float:
+        return float(min(_BACKOFF * 2 ** min(tries - 1, 10), _BACKOFF_TO))
 
     # Who leads what, and who we are
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import subprocess
+import sys
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,9 @@ from sealwire.agents.settings import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers that these tests share
 
 
 def free_port() -> int:
@@ -88,8 +93,8 @@ def make_topic(broker: Cluster, request: pytest.FixtureRequest) -> Callable[...,
 class Proxy:
     """A TCP relay before a broker that can stop answering, cut every connection, or alter what the broker says."""
 
-    def __init__(self, target: int) -> None:
-        self.port = free_port()
+    def __init__(self, target: int, port: int) -> None:
+        self.port = port
         self.stalled = False
         self.connections = 0
         self.alter: Callable[[bytes], bytes] | None = None

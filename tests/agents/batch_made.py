@@ -1,0 +1,80 @@
+"""Batches for tests, made by aiokafka's own builder: another hand than the code under test."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from crc32c import crc32c
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+NOW = 1_760_000_000_000
+
+
+class Made(NamedTuple):
+    """One record as an application made it."""
+
+    timestamp: int
+    record_key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+
+def some(count: int, start: int = 0, size: int = 40) -> list[Made]:
+    """Records that differ, with and without record keys and headers."""
+    return [
+        Made(NOW + i * 7, b"k%d" % i if i % 3 else None, b"v%d" % i * (size // 4), [("h", b"1"), ("h", None)][: i % 3])
+        for i in range(start, start + count)
+    ]
+
+
+def build(  # noqa: PLR0913
+    made: Sequence[Made],
+    base: int = 0,
+    codec: int = 0,
+    *,
+    offsets: Sequence[int] | None = None,
+    last_delta: int | None = None,
+    attributes: int = 0,
+    producer: int = -1,
+    leader_epoch: int = 4,
+    max_timestamp: int | None = None,
+) -> bytes:
+    """A stored v2 batch; ``offsets`` are deltas, ``attributes`` bits to set beside the codec."""
+    builder = DefaultRecordBatchBuilder(2, codec, 0, producer, 3 if producer >= 0 else -1, 0, 1 << 30)
+    for delta, record in zip(offsets or range(len(made)), made, strict=True):
+        builder.append(delta, *record[:3], record.headers)
+    batch = bytearray(builder.build())
+    struct.pack_into(">q", batch, 0, base)
+    struct.pack_into(">i", batch, 12, leader_epoch)
+    struct.pack_into(">h", batch, 21, struct.unpack_from(">h", batch, 21)[0] | attributes)
+    if last_delta is not None:
+        struct.pack_into(">i", batch, 23, last_delta)
+    if max_timestamp is not None:
+        struct.pack_into(">q", batch, 35, max_timestamp)
+    return resum(batch)
+
+
+def control(base: int, producer: int, *, commit: bool) -> bytes:
+    """The marker with which a broker ends a transaction."""
+    marker = struct.pack(">hh", 0, int(commit))
+    return build([Made(NOW, marker, struct.pack(">hi", 0, 0), [])], base, attributes=0x30, producer=producer)
+
+
+def resum(batch: bytearray) -> bytes:
+    """The batch with its checksum as it should be."""
+    struct.pack_into(">I", batch, 17, crc32c(bytes(batch[21:])))
+    return bytes(batch)
+
+
+def unbuild(batches: Iterable[memoryview | bytearray | bytes]) -> list[Made]:
+    """Every record of the batches, as aiokafka reads them; checksums are checked."""
+    found = []
+    for batch in batches:
+        opened = DefaultRecordBatch(bytes(batch))
+        assert opened.validate_crc()
+        found += [Made(record.timestamp, record.key, record.value, record.headers) for record in opened]
+    return found
