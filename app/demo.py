@@ -125,8 +125,8 @@ def _check(stage: Stage, screen: Screen, script: Script, traffic: Traffic) -> Ve
         samples = _samples(script)
         readable = stored.found(samples)
     screen.say(
-        f"  the cloud holds {len(stored.envelopes):,} envelopes of {stored.size:,} bytes, for {traffic.bytes:,} bytes of "
-        f"record keys, values and headers; {len(readable)} of {len(samples)} looked for can be read there",
+        f"  the cloud holds {len(stored.envelopes):,} envelopes of {stored.size:,} bytes, for {traffic.bytes:,} bytes "
+        f"of record keys, values and headers; {len(readable)} of {len(samples)} looked for can be read there",
         "dim",
     )
     if readable:

@@ -7,7 +7,7 @@ import struct
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
@@ -77,7 +77,7 @@ def digest(message: Message) -> bytes:
     """Give a digest of what an application sees of a record: record key, value, headers in order, and timestamp."""
     kind, moment = message.timestamp()
     parts: list[bytes | None] = [message.key(), message.value()]
-    for name, value in message.headers() or ():
+    for name, value in headers(message):
         parts += [name.encode(), value]
     hashed = hashlib.blake2b(struct.pack(">qq", kind, moment), digest_size=DIGEST)
     for part in parts:
@@ -120,10 +120,20 @@ def read_log(bootstrap: str, topics: Iterable[str], partitions: int, reader: str
     log: Log = {}
 
     def take(message: Message) -> None:
-        log.setdefault((message.topic(), message.partition()), []).append(digest(message))
+        log.setdefault(where(message), []).append(digest(message))
 
     read_all(bootstrap, topics, partitions, take, reader)
     return log
+
+
+def where(message: Message) -> Where:
+    """Give the topic and partition that a record was read from."""
+    return message.topic() or "", message.partition() or 0
+
+
+def headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
+    """Give a record's headers in their order; librdkafka's typing is wider than what it returns for a record read."""
+    return cast("tuple[tuple[str, bytes | None], ...]", tuple(message.headers() or ()))
 
 
 def client(bootstrap: str, **more: object) -> dict[str, object]:

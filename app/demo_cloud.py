@@ -10,7 +10,7 @@ from sealwire.agents.settings import Cluster
 from sealwire.app import inspect as views
 from sealwire.app.cloudlog import CloudLog, CloudRecord
 from sealwire.app.custody import Custody, default_key_file
-from sealwire.app.demo_check import read_all
+from sealwire.app.demo_check import headers, read_all, where
 from sealwire.app.demo_process import DemoFailed
 from sealwire.app.demo_records import PARTITIONS, TOPICS
 from sealwire.app.demo_stage import MIRROR, PROJECT, cloud_topic
@@ -53,15 +53,9 @@ def read(bootstrap: str) -> Stored:
     stored = Stored()
 
     def take(message: Message) -> None:
-        headers = tuple(message.headers() or ())
-        record = CloudRecord(
-            message.offset(),
-            message.timestamp()[1],
-            message.key(),
-            bytes(message.value() or b""),
-            headers,
-        )
-        stored.envelopes.append(((message.topic(), message.partition()), record))
+        offset, value = message.offset() or 0, bytes(message.value() or b"")
+        record = CloudRecord(offset, message.timestamp()[1], message.key(), value, headers(message))
+        stored.envelopes.append((where(message), record))
 
     read_all(bootstrap, [cloud_topic(topic) for topic in TOPICS], PARTITIONS, take, READER)
     return stored

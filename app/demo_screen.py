@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sealwire.app.inspect import stamp, text
+from sealwire.app.demo_check import headers
 from sealwire.app.demo_stage import SITES
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Screen:
             _panel(
                 "delivered at site B",
                 delivered,
-                _record(delivered.key(), delivered.timestamp()[1], delivered.headers() or (), delivered.value()),
+                _record(delivered.key(), delivered.timestamp()[1], headers(delivered), delivered.value()),
                 f"{views.delivered_ms:.0f} ms after producing",
                 "green",
             ),
@@ -171,11 +172,11 @@ def _panel(title: str, place: Message, body: Text, below: str, colour: str) -> P
 
 
 def _record(
-    record_key: bytes | None, timestamp: int, headers: Iterable[tuple[str, bytes | None]], value: bytes
+    record_key: bytes | None, timestamp: int, its_headers: Iterable[tuple[str, bytes | None]], value: bytes | None
 ) -> Text:
     body = Text()
     rows = [("record key", text(record_key)), ("timestamp", stamp(timestamp).removesuffix(" UTC"))]
-    rows += [("header", f"{name}={text(of)}") for name, of in headers]
+    rows += [("header", f"{name}={text(of)}") for name, of in its_headers]
     for name, shown in rows:
         body.append(f"{name:<11}", "dim").append(f"{shown}\n")
     return body.append(text(value, SHOWN), "bold")
