@@ -119,7 +119,7 @@ def _check(stage: Stage, screen: Screen, script: Script, traffic: Traffic) -> Ve
                 f"has {there} records of {traffic.produced}",
                 stage.source.tail(),
             )
-    with screen.step("every envelope in the cloud is opened as the reader, and searched as a stranger"):
+    with screen.step("every envelope is opened as the reader, and searched as a stranger"):
         stored = demo_cloud.read(stage.cloud.bootstrap)
         sealed = demo_cloud.count_sealed(stored, stage.cloud.bootstrap, stage.reader_state)
         samples = _samples(script)

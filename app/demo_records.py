@@ -48,7 +48,7 @@ class Script:
     def typed(self, number: int, text: str) -> Line:
         """Make a record of a line that was typed just now."""
         now = time.time_ns() // 1_000_000
-        return Line(TOPICS[0], b"typed-%d" % number, text.encode(), (("by", b"you"),), now)
+        return Line(TOPICS[0], b"typed-%d" % number, text.encode("utf-8", "surrogateescape"), (("by", b"you"),), now)
 
     def _line(self, number: int, name: str, value: bytes) -> Line:
         headers: Headers = (("of", name.encode()), ("line", b"%d" % (number + 1)))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
+import pty
 import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Producer
@@ -17,8 +23,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from sealwire.app import demo_records
 from sealwire.app.demo_check import Verdict, compare, read_log
+from sealwire.app.demo_process import Child, DemoFailed, finish, stop_all
 from sealwire.app.embedded import EmbeddedBroker
 from sealwire.app.faults import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 A, B, C, D = (bytes([number]) * 16 for number in range(4))
 HERE, THERE = ("poems", 0), ("poems", 1)
@@ -180,10 +190,57 @@ def test_a_broker_that_does_not_come_up_is_named_with_its_last_lines(tmp_path: P
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
+def test_a_typed_line_is_followed_and_counted_at_the_end(tmp_path: Path) -> None:
+    demo, terminal = _on_a_terminal([*DEMO, "--records", "4"], _temporary(tmp_path))
+    _until(terminal, b"Ctrl-D ends.")
+    _until(terminal, b"> ")
+    os.write(terminal, b"hello from here\n")
+    assert b"hello from here" in _until(terminal, b"delivered at site B")
+    _until(terminal, b"> ")
+    os.write(terminal, b"\x04")
+    assert str(Verdict(5, 5, 0, 0, 0)).encode() in _until(terminal, b"altered=0")
+    assert demo.wait(30) == 0
+    os.close(terminal)
+
+
+def test_a_command_that_fails_is_named_with_what_it_said(tmp_path: Path) -> None:
+    child = Child("sealwire enroll", ("/bin/sh", "-c", "echo no such ticket >&2; exit 3"), tmp_path / "log")
+    child.start()
+    with pytest.raises(DemoFailed, match="sealwire enroll failed with exit code 3") as failed:
+        finish([child], 10)
+    assert failed.value.tail == ["no such ticket"]
+
+
+def test_a_command_that_takes_too_long_is_named_and_ended(tmp_path: Path) -> None:
+    child = Child("sealwire enroll", ("/bin/sh", "-c", "trap '' TERM; echo waiting; sleep 60 & wait"), tmp_path / "log")
+    child.start()
+    with pytest.raises(DemoFailed, match="did not finish within 0 s"):
+        finish([child], 0.2)
+    stop_all([child], patience_s=0.1)
+    assert child.exit_code is not None
+
+
 def test_a_missing_input_file_is_a_usage_error() -> None:
     ended = subprocess.run([*DEMO, "--input", "/nowhere/at/all"], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "/nowhere/at/all" in ended.stderr
+
+
+def _on_a_terminal(argv: Sequence[str], environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    demo = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env={**environment, "TERM": "dumb"})
+    os.close(theirs)
+    return demo, ours
+
+
+def _until(terminal: int, words: bytes, deadline_s: float = 90.0) -> bytes:
+    shown, until = b"", time.monotonic() + deadline_s
+    while words not in shown:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, until - time.monotonic()))
+        assert ready, shown.decode(errors="replace")
+        shown += os.read(terminal, 65_536)
+    return shown
 
 
 def _temporary(directory: Path) -> dict[str, str]:

@@ -41,12 +41,7 @@ def test_two_brokers_are_two_clusters() -> None:
     with EmbeddedBroker() as one, EmbeddedBroker() as other:
         admin = AdminClient({"bootstrap.servers": one.bootstrap})
         admin.create_topics([NewTopic("orders", 1, 1)])["orders"].result(5)
-        assert (
-            "orders"
-            not in AdminClient({"bootstrap.servers": other.bootstrap})
-            .list_topics(timeout=5)
-            .topics
-        )
+        assert "orders" not in AdminClient({"bootstrap.servers": other.bootstrap}).list_topics(timeout=5).topics
 
 
 def test_leaving_the_block_ends_the_process_and_removes_its_log() -> None:
@@ -97,18 +92,14 @@ def test_a_broker_that_ends_while_starting_shows_its_last_words(
         "_command",
         lambda _binary, _address: ["/bin/sh", "-c", "echo out of luck; exit 3"],
     )
-    with pytest.raises(
-        BrokerFailed, match="site A ended while starting(?s:.*)out of luck"
-    ):
+    with pytest.raises(BrokerFailed, match="site A ended while starting(?s:.*)out of luck"):
         EmbeddedBroker("site A", log=tmp_path / "a.log").start()
 
 
 def test_a_broker_that_never_answers_is_given_up_at_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        embedded, "_command", lambda _binary, _address: ["/bin/sleep", "60"]
-    )
+    monkeypatch.setattr(embedded, "_command", lambda _binary, _address: ["/bin/sleep", "60"])
     broker = EmbeddedBroker("cloud")
     with pytest.raises(BrokerFailed, match="cloud did not answer"):
         broker.start(deadline_s=0.3)
