@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import tempfile
-import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -68,16 +68,19 @@ def _print(line: str) -> None:
 
 
 def _write(error: BaseException, directory: Path | None) -> str:
+    """Write the traceback where only its owner reads it; the same one again, of a worker in a loop, is kept once."""
     text = "".join(traceback.format_exception(error))
-    name = f"sealwire-error-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-"
+    name = f"sealwire-error-{hashlib.sha256(text.encode()).hexdigest()[:12]}.txt"
     for place in (directory, Path(tempfile.gettempdir())):
         if place is None or not place.is_dir():
             continue
         try:
-            descriptor, file = tempfile.mkstemp(".txt", name, place)  # mode 0600
+            descriptor = os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return str(place / name)
         except OSError:
             continue
         with os.fdopen(descriptor, "w") as out:
             out.write(text)
-        return file
+        return str(place / name)
     return "no file: none could be written"

@@ -94,9 +94,9 @@ def test_what_nobody_foresaw_goes_into_a_private_file_that_is_named(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(cli.cli, "get_command", lambda *_: raising(ZeroDivisionError("by nought")))
-    assert cli.main(["status"]) == 1
+    assert [cli.main(["status"]) for _ in range(2)] == [1, 1]
     shown = capsys.readouterr().err
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.iterdir()  # the same error again fills no disk
     assert str(file) in shown
     assert "Traceback" not in shown
     assert "by nought" in file.read_text()
