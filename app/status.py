@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S: Final = 3.0
 LARGEST: Final = 16 << 20  # bytes of an answer: 20,000 source partitions and room to spare
+SHOWN: Final = 3  # source partitions named of those that wait for one reason
 FLOWING: Final = frozenset({"flowing", "live", "idle"})
 
 
@@ -40,11 +41,20 @@ class Word:
         found = (
             [] if snapshot.get("ready") else [f"{name} is not ready: {snapshot.get('why') or 'it does not say why'}"]
         )
+        found += [
+            f"{name}: channel {channel.get('channel')}: {channel['why']}"
+            for channel in rows(snapshot, "channels")
+            if channel.get("why")
+        ]
+        stuck: dict[tuple[str, str], list[str]] = {}
         for entry in rows(snapshot, "partitions"):
             state = str(entry.get("state", ""))
             if state.split("(", maxsplit=1)[0] not in FLOWING:
                 place = f"{entry.get('channel')} {entry.get('site')} {entry.get('topic')}-{entry.get('partition')}"
-                found.append(f"{name}: {place} is {state}: {entry.get('why') or 'it does not say why'}")
+                stuck.setdefault((state, str(entry.get("why") or "it does not say why")), []).append(place)
+        for (state, why), places in stuck.items():
+            more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+            found.append(f"{name}: {', '.join(places[:SHOWN])}{more}: {state}: {why}")
         return found
 
     def as_json(self) -> dict[str, Any]:

@@ -51,11 +51,18 @@ def _worker(console: Console, word: Word) -> None:
 
 def _tables(console: Console, snapshot: dict[str, Any]) -> None:
     channels = [
-        (_text(entry, "channel"), _session(entry), _text(entry, "readers"), _age(entry))
+        (
+            _text(entry, "channel"),
+            _session(entry),
+            _text(entry, "readers") or _text(entry, "sessions"),
+            _age(entry),
+            _text(entry, "why"),
+        )
         for entry in rows(snapshot, "channels")
     ]
     if channels:
-        console.print(screen.table("Channels", ("channel", "session", "readers#", "age#"), channels))
+        count_of = "readers#" if snapshot.get("direction") == "seal" else "sessions#"
+        console.print(screen.table("Channels", ("channel", "session", count_of, "age#", "why"), channels))
     partitions = [
         (
             _text(entry, "channel"),

@@ -95,7 +95,28 @@ def test_a_partition_that_does_not_flow_is_named_with_its_why_and_ends_with_1(
     partition = {**SNAPSHOT["partitions"][0], "state": state, "why": "no reader is enrolled"}
     worker.body = json.dumps({**SNAPSHOT, "partitions": [partition]}).encode()
     assert status(worker, tmp_path) == 1
-    assert f"orders berlin orders-0 is {state}: no reader is enrolled" in capsys.readouterr().out
+    assert f"orders berlin orders-0: {state}: no reader is enrolled" in capsys.readouterr().out
+
+
+def test_a_thousand_partitions_that_wait_for_one_reason_are_one_line(
+    worker: Answering, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = {**SNAPSHOT["partitions"][0], "state": "waiting", "why": "the topic is missing"}
+    partitions = [{**base, "partition": number} for number in range(1000)]
+    worker.body = json.dumps({**SNAPSHOT, "partitions": partitions}).encode()
+    assert status(worker, tmp_path) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("!") for line in shown) == 1
+    assert "and 997 more: waiting: the topic is missing" in " ".join(shown)
+
+
+def test_a_channel_without_readers_says_so(
+    worker: Answering, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    channel = {**SNAPSHOT["channels"][0], "session": "", "readers": 0, "why": "no reader is enrolled yet"}
+    worker.body = json.dumps({**SNAPSHOT, "channels": [channel]}).encode()
+    assert status(worker, tmp_path) == 1
+    assert "! seal s: channel orders: no reader is enrolled yet" in capsys.readouterr().out
 
 
 def test_a_worker_that_is_not_ready_says_why(
