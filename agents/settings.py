@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Direction = Literal["seal", "open"]
+TABLE = "state"  # the Faust table of a direction
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class Settings:
     def cursor_topic(self) -> str:
         """The compacted local topic of delivery records; its partition is the lane."""
         return f"_sealwire.{self.project}.{self.site}.cursors"
+
+    @property
+    def changelog_topic(self) -> str:
+        """The compacted local topic behind the direction's table; its partition is the lane."""
+        return f"{self.app_id}-{TABLE}-changelog"
 
     @property
     def positions_group(self) -> str:

@@ -1,0 +1,34 @@
+"""Large buffers that are kept: a new 900 kB object is faulted in page by page, which costs more than sealing into it."""
+
+from __future__ import annotations
+
+_CLASSES = (128 * 1024, 1024 * 1024, 2 * 1024 * 1024, 5 * 1024 * 1024)
+_KEPT_BYTES = 24 * 1024 * 1024
+
+
+class Buffers:
+    """Lends buffers of at least a size; those that come back are lent again, up to a bound."""
+
+    def __init__(self, kept_bytes: int = _KEPT_BYTES) -> None:
+        self._free: dict[int, list[bytearray]] = {size: [] for size in _CLASSES}
+        self._kept, self._most = 0, kept_bytes
+
+    def lend(self, size: int) -> bytearray:
+        """Return a buffer of ``size`` bytes or more; what it holds is anybody's."""
+        if size <= _CLASSES[0] // 8:
+            return bytearray(size)
+        for each in _CLASSES:
+            if size <= each:
+                free = self._free[each]
+                if free:
+                    self._kept -= each
+                    return free.pop()
+                return bytearray(each)
+        return bytearray(size)
+
+    def give_back(self, buffer: bytearray) -> None:
+        """Take a buffer back, when nobody reads it any more."""
+        size = len(buffer)
+        if size in self._free and self._kept + size <= self._most:
+            self._kept += size
+            self._free[size].append(buffer)

@@ -1,0 +1,188 @@
+"""The control reader: follows the project's statements in the cloud, and publishes our own.
+
+What counts is decided in keys/ (Trust); what is secret goes to the vault before it is used. A worker that has not read
+the control topic to its end is not ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from sealwire.agents import clock, records
+from sealwire.agents.single import record_batch
+from sealwire.keys import keypackage
+from sealwire.keys.events import Admitted, KeysAnnounced, Opened, Refused, Rooted
+from sealwire.keys.trust import Trust
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sealwire.agents.ports import Reader, SecretStore, Writer
+    from sealwire.agents.seat import Fetched
+    from sealwire.agents.settings import Settings
+    from sealwire.keys.credential import Credential
+    from sealwire.keys.session import InboundSession
+
+_log = logging.getLogger(__name__)
+_JUDGE_AGAIN_EVERY = 10.0  # seconds: statements that waited for a clock or for another statement
+_RENEW_EVERY = 600.0  # seconds between two looks at our own receiving keys
+_AGAIN = 5.0  # seconds before a topic that could not be read is tried again
+
+
+class Control:
+    """Follows control and sessions; holds the Trust and the secrets of this worker."""
+
+    def __init__(self, settings: Settings, store: SecretStore, reader: Reader, writer: Writer) -> None:
+        self._settings, self._store, self._reader, self._writer = settings, store, reader, writer
+        self.secrets = store.load()
+        self.trust = Trust.begin(self.secrets, clock.now())
+        self.caught_up = asyncio.Event()
+        self.refused: Counter[str] = Counter()
+        self.trouble = ""
+        self.on_sessions: Callable[[set[bytes]], None] = lambda _ids: None
+        self.on_members: Callable[[], None] = lambda: None
+        self._learning = asyncio.Lock()
+        self._reached: dict[str, int] = {}
+        self._followed = (
+            (settings.control_topic,)
+            if settings.direction == "seal"
+            else (settings.control_topic, settings.sessions_topic)
+        )
+
+    @property
+    def sessions(self) -> Mapping[bytes, InboundSession]:
+        """The sessions that were granted to us, by id."""
+        return self.secrets.inbound
+
+    @property
+    def credential(self) -> Credential | None:
+        """Our own newest credential."""
+        return self.trust.credential_of(self.secrets.identity.member_id)
+
+    async def begin(self) -> None:
+        """Read what is followed to its present end, however long the cloud takes; then go on following."""
+        await asyncio.gather(*(self._follow(topic) for topic in self._followed))
+        if self._settings.direction == "open":
+            await self._announce()
+        self.caught_up.set()
+
+    async def keep(self) -> None:
+        """Judge again what waits, and renew our receiving keys, for ever."""
+        renewed = asyncio.get_running_loop().time()
+        while True:
+            await asyncio.sleep(_JUDGE_AGAIN_EVERY)
+            await self._learn([])
+            if asyncio.get_running_loop().time() - renewed >= _RENEW_EVERY:
+                renewed = asyncio.get_running_loop().time()
+                if self._settings.direction == "open":
+                    await self._renew()
+                async with self._learning:
+                    await self._adopt(self.trust, self.secrets.forget(clock.now()))
+
+    async def publish(self, topic: str, statement: bytes, record_key: bytes) -> None:
+        """Store a statement in a project topic; returns when the cloud has acknowledged it."""
+        await self._writer.produce(topic, 0, record_batch(statement, clock.now(), record_key))
+
+    # Following
+
+    async def _follow(self, topic: str) -> None:
+        end = await self._reader.end_offset(topic, 0)
+        start = await self._reader.log_start(topic, 0)
+        reached = asyncio.Event()
+
+        async def take(fetched: Fetched) -> None:
+            await self._take(fetched)
+            if fetched.next >= end:
+                reached.set()
+
+        def failed(error: Exception) -> None:
+            self.trouble = f"{topic}: {error}"
+            _log.warning("%s; reading it from its start again", self.trouble)
+            asyncio.get_running_loop().call_later(_AGAIN, lambda: again(0))
+
+        def again(offset: int) -> None:
+            self._reader.seat(topic, 0, offset, take, failed)
+
+        self._reader.seat(topic, 0, start, take, failed)
+        if end > start:
+            # A compacted tail may hold no record at its very end: then the broker's own next offset says so.
+            await reached.wait()
+
+    async def _take(self, fetched: Fetched) -> None:
+        statements: list[bytes] = []
+        for header in fetched.scan.headers:
+            if header.control or not header.record_count:
+                continue
+            try:
+                found = records.read(header.cut_from(fetched.data))
+            except ValueError as error:
+                self.refused["malformed"] += 1
+                _log.warning("statements at offset %d cannot be read: %s", header.base_offset, error)
+                continue
+            statements += [bytes(record.value) for record in found if record.value is not None]
+        fetched.release()
+        await self._learn(statements)
+
+    async def _learn(self, statements: list[bytes]) -> None:
+        async with self._learning:
+            now = clock.now()
+            trust, events = self.trust.learn(statements, now)
+            trust, secrets, opened = trust.unwrap_new(self.secrets, now)
+            secrets = secrets.raised(trust.floors)
+            members = False
+            for event in (*events, *opened):
+                match event:
+                    case Refused(reason, detail, digest):
+                        self.refused[str(reason)] += 1
+                        if self.refused[str(reason)] <= _SAMPLES:
+                            _log.warning("statement %s refused: %s: %s", digest.hex()[:16], reason, detail)
+                    case Rooted(statement=statement):
+                        secrets = secrets.rooted(statement)
+                        members = True
+                    case Admitted() | KeysAnnounced():
+                        members = True
+                    case _:
+                        pass
+            fresh = {event.session.id for event in opened if isinstance(event, Opened)}
+            await self._adopt(trust, secrets)
+        if members:
+            self.on_members()
+        if fresh:
+            self.on_sessions(fresh)
+
+    async def _adopt(self, trust: Trust, secrets: object) -> None:
+        """Save first, use then."""
+        if secrets is not self.secrets:
+            await asyncio.to_thread(self._store.save, secrets)  # type: ignore[arg-type]
+            self.secrets = secrets  # type: ignore[assignment]
+        self.trust = trust
+
+    # Our own receiving keys
+
+    async def _announce(self) -> None:
+        """Make the receiving keys that are missing and publish them: nobody knows whether the last word got out."""
+        await self._renew(always=True)
+
+    async def _renew(self, *, always: bool = False) -> None:
+        credential = self.credential
+        if credential is None:
+            self.trouble = "no credential of our own: enroll this identity again (sealwire enroll)"
+            _log.warning(self.trouble)
+            return
+        async with self._learning:
+            identity, project = self.secrets.identity, self.trust.project_id
+            now = clock.now()
+            held, package = keypackage.renew(identity, credential, project, self.secrets.held, now, os.urandom)
+            if package is None and always:
+                package = keypackage.announce(identity, credential, project, held, now)
+            await self._adopt(self.trust, self.secrets.holding(held) if held != self.secrets.held else self.secrets)
+        if package is not None:
+            key = b"keys/" + identity.member_id.hex().encode()
+            await self.publish(self._settings.control_topic, package, key)
+
+
+_SAMPLES = 20  # refused statements of one Reason that are told in the log

@@ -1,0 +1,110 @@
+"""Delivery records of a lane: read back whole before anything is delivered, written after every delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from sealwire.agents import clock, records
+from sealwire.agents.records import merge
+from sealwire.agents.single import record_batch
+from sealwire.keys.delivery import Delivery, Position, read_record_key
+from sealwire.keys.reason import Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sealwire.agents.ports import Reader, Writer
+    from sealwire.agents.seat import Fetched
+
+_log = logging.getLogger(__name__)
+_POSITION = b"\0\0"  # a name's length is never 0, so no delivery record has such a record key
+_FLUSH_EVERY = 0.05  # seconds
+
+
+def position_key(topic: str, partition: int) -> bytes:
+    """Return the record key of a cloud partition's position record."""
+    return _POSITION + partition.to_bytes(4, "big") + topic.encode()
+
+
+class CursorLog:
+    """The partition of the cursor topic that belongs to one lane."""
+
+    def __init__(self, reader: Reader, writer: Writer, topic: str, lane: int) -> None:
+        self._reader, self._writer, self._topic, self._lane = reader, writer, topic, lane
+        self._pending: dict[bytes, Callable[[], bytes]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.closed = False
+
+    async def read_back(self) -> tuple[dict[bytes, Delivery], dict[tuple[str, int], Position]]:
+        """Read every delivery record and position that is there now: the last one of each record key counts."""
+        start = await self._reader.log_start(self._topic, self._lane)
+        end = await self._reader.end_offset(self._topic, self._lane)
+        found: dict[bytes, bytes | None] = {}
+        if end > start:
+            await self._read(start, end, found)
+        deliveries, positions = {}, {}
+        for key, value in found.items():
+            if value is None:
+                continue
+            if key.startswith(_POSITION):
+                positions[key[6:].decode(), int.from_bytes(key[2:6], "big")] = Position.decode(value)
+            else:
+                read_record_key(key)
+                deliveries[key] = Delivery.decode(value)
+        return deliveries, positions
+
+    async def _read(self, start: int, end: int, found: dict[bytes, bytes | None]) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def take(fetched: Fetched) -> None:
+            for header in fetched.scan.headers:
+                if header.control or not header.record_count:
+                    continue
+                for record in records.read(header.cut_from(fetched.data)):
+                    if record.record_key is not None:
+                        value = None if record.value is None else bytes(record.value)
+                        found[bytes(record.record_key)] = value
+            fetched.release()
+            if fetched.next >= end and not done.done():
+                done.set_result(None)
+
+        def failed(error: Exception) -> None:
+            if not done.done():
+                done.set_exception(error)
+
+        seat = self._reader.seat(self._topic, self._lane, start, take, failed)
+        try:
+            await done
+        finally:
+            self._reader.unseat(seat)
+
+    def put(self, record_key: bytes, value: Callable[[], bytes]) -> None:
+        """Write ``value()`` soon; of several under one record key only the last is written."""
+        self._pending[record_key] = value
+        if self._task is None and not self.closed:
+            self._task = asyncio.create_task(self._flush_soon())
+
+    async def _flush_soon(self) -> None:
+        try:
+            while self._pending and not self.closed:
+                await asyncio.sleep(_FLUSH_EVERY)
+                await self.flush()
+        finally:
+            self._task = None
+
+    async def flush(self) -> None:
+        """Write what is pending; returns when the local cluster has it."""
+        pending, self._pending = self._pending, {}
+        if not pending:
+            return
+        now = clock.now()
+        batches = [memoryview(record_batch(value(), now, key)) for key, value in pending.items()]
+        for batch in merge(batches):
+            await self._writer.produce(self._topic, self._lane, batch)
+
+
+def readable(error: Rejected) -> str:
+    """Say what a cursor topic that cannot be read means to an operator."""
+    return f"the cursor topic holds what is no delivery record of this release ({error}): was it written by someone else?"

@@ -1,0 +1,172 @@
+"""Lanes follow Faust's assignment: a Lane object for each partition of the lane topic that this worker was given."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import faust
+
+from sealwire.agents.lane import Item, Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from faust.types import TP, EventT, Message
+
+    from sealwire.agents.lane import Work
+    from sealwire.agents.topics import TopicWatch
+
+_log = logging.getLogger(__name__)
+_LOOK_EVERY = 3.0  # seconds between two looks at the clusters' topics
+_TICK_EVERY = 1.0  # seconds between two table writes of a lane that has something to write
+_AGAIN_AFTER = 0.2  # seconds before a lane that ended is seated anew
+_CLOSE_WITHIN = 5.0  # seconds
+
+
+class PassThrough(faust.Schema):  # type: ignore[misc]
+    """A lane's events are objects of this process: nothing is serialized, nothing comes from a broker."""
+
+    def compile(self, app: faust.App, **_unused: Any) -> Callable[..., Any]:  # noqa: ANN401
+        """Return a decoder that hands the value through."""
+
+        async def decode(message: Message, *, propagate: bool = False) -> EventT:  # noqa: ARG001
+            return app.create_event(None, message.value, {}, message)
+
+        return decode
+
+
+class Lanes:
+    """Makes, deals to and closes the lanes of one worker; every change of assignment makes new ones."""
+
+    def __init__(self, app: faust.App, topic: str, make: Callable[[Lane], Work], watch: TopicWatch) -> None:
+        self._app, self._topic, self._make, self._watch = app, topic, make, watch
+        self.open: dict[int, Lane] = {}
+        self.assigned = False
+        self._begun = False
+        self._seating: dict[int, asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._wanted: set[int] = set()
+
+    # Faust's signals; neither waits for any cluster
+
+    def on_assigned(self, assigned: set[TP]) -> None:
+        """Take up the lanes that were assigned."""
+        self._wanted = {tp.partition for tp in assigned if tp.topic == self._topic}
+        self.assigned = True
+        self._seat_all()
+
+    async def on_revoked(self) -> None:
+        """Close every lane: whoever is given it next begins from what is written."""
+        self._wanted = set()
+        await self.close(orderly=True)
+
+    def begin(self) -> None:
+        """Seat what was assigned so far; before this nothing is."""
+        self._begun = True
+        self._seat_all()
+
+    async def close(self, *, orderly: bool) -> None:
+        """Close all lanes and wait for it."""
+        for number, lane in list(self.open.items()):
+            lane.open = False
+            self._shut(number, lane, orderly=orderly)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=_CLOSE_WITHIN)
+
+    # Seating
+
+    def _seat_all(self) -> None:
+        if not self._begun:
+            return
+        for number in sorted(self._wanted - set(self.open)):
+            self._seat(number)
+
+    def _seat(self, number: int) -> None:
+        lane = Lane(self._app, self._topic, number, self._ended)
+        lane.work = self._make(lane)
+        self.open[number] = lane
+        self._seating[number] = asyncio.create_task(self._begin(lane))
+
+    async def _begin(self, lane: Lane) -> None:
+        try:
+            await lane.work.begin()
+            if lane.open:
+                await lane.work.deal(self._watch.facts)
+                await lane.tick()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 (any doubt ends the lane, never the worker)
+            _log.warning("lane %d: %r", lane.number, error, exc_info=_log.isEnabledFor(logging.DEBUG))
+            lane.fail(f"{error}")
+
+    def _ended(self, lane: Lane, _why: str) -> None:
+        if self.open.get(lane.number) is lane:
+            self._shut(lane.number, lane, orderly=False)
+            asyncio.get_running_loop().call_later(_AGAIN_AFTER, self._again, lane.number)
+
+    def _again(self, number: int) -> None:
+        if number in self._wanted and number not in self.open:
+            self._seat(number)
+
+    def _shut(self, number: int, lane: Lane, *, orderly: bool) -> None:
+        del self.open[number]
+        task = self._seating.pop(number, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+        closing = asyncio.create_task(self._close_work(lane, orderly=orderly))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    @staticmethod
+    async def _close_work(lane: Lane, *, orderly: bool) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_WITHIN):
+                await lane.work.close(orderly=orderly)
+
+    # What goes on all the time
+
+    async def keep_dealing(self) -> None:
+        """Look for topics that come, grow or go, for ever, and deal them."""
+        while True:
+            facts = await self._watch.look()
+            for lane in list(self.open.values()):
+                task = self._seating.get(lane.number)
+                if lane.open and task is not None and task.done():
+                    await self._deal(lane, facts)
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _deal(self, lane: Lane, facts: Any) -> None:  # noqa: ANN401
+        try:
+            await lane.work.deal(facts)
+        except Exception as error:  # noqa: BLE001 (any doubt ends the lane, never the worker)
+            lane.fail(f"{error!r}")
+
+    async def keep_ticking(self) -> None:
+        """Give lanes that are quiet their moment for the table, for ever."""
+        while True:
+            await asyncio.sleep(_TICK_EVERY)
+            for lane in list(self.open.values()):
+                if lane.open and not self._app.rebalancing:
+                    await lane.tick()
+
+    async def follow(self, events: faust.Stream, write: Callable[[dict[bytes, bytes]], None]) -> None:
+        """Be the agent: each event goes to its lane's work, and what changed goes to the table."""
+        loop = asyncio.get_running_loop()
+        wrote: dict[int, float] = {}
+        async for event in events.events():
+            item: Item = event.value
+            lane = item.lane
+            if not lane.accept(item):
+                continue
+            if item.load is not None:
+                lane.work.take(item.load)
+            now = loop.time()
+            if now - wrote.get(lane.number, 0.0) >= _TABLE_EVERY:
+                wrote[lane.number] = now
+                write(lane.work.changes())
+
+
+_TABLE_EVERY = 0.2  # seconds between two table writes of one lane

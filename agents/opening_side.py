@@ -1,0 +1,146 @@
+"""The opening side of a worker: what its lanes share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from sealwire.agents import clock
+from sealwire.agents.buffers import Buffers
+from sealwire.agents.mirror import OpenWork
+from sealwire.agents.sink import Sink
+from sealwire.keys.envelope import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sealwire.agents.budget import Budget
+    from sealwire.agents.control import Control
+    from sealwire.agents.lane import Lane
+    from sealwire.agents.lanes import Lanes
+    from sealwire.agents.ports import Reader, Writer
+    from sealwire.agents.settings import Settings
+    from sealwire.agents.topics import TopicWatch
+    from sealwire.keys.reason import Reason
+
+_log = logging.getLogger(__name__)
+_SAMPLES_A_MINUTE = 10  # refused envelopes of one Reason that are told in the log
+_AHEAD_EVERY = 10.0  # seconds
+
+
+class Opening:
+    """Reader, sink and counters of an opening worker."""
+
+    direction = "open"
+
+    def __init__(  # noqa: PLR0913, PLR0917 - two clusters, read and written
+        self,
+        settings: Settings,
+        control: Control,
+        watch: TopicWatch,
+        cloud: Reader,
+        local_reader: Reader,
+        local_writer: Writer,
+    ) -> None:
+        self.settings, self.control, self.watch = settings, control, watch
+        self.cloud, self.local_reader, self.local_writer = cloud, local_reader, local_writer
+        self.budget: Budget = cloud.budget
+        self.project_id = control.trust.project_id
+        self.buffers = Buffers()
+        self.sink = Sink(settings, local_writer, watch)
+        self.counters: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.trouble: dict[str, str] = {}
+        self._said: set[str] = set()
+        self._sampled: dict[str, list[float]] = {}
+        self.lanes: Lanes
+        control.on_sessions = self._on_sessions
+
+    def make(self, lane: Lane) -> OpenWork:
+        """Make the work of a lane."""
+        return OpenWork(lane, self)
+
+    def say(self, words: str) -> None:
+        """Tell the log, once."""
+        if words not in self._said:
+            self._said.add(words)
+            _log.warning(words)
+
+    def elsewhere(self, place: Place) -> Iterator[Place]:
+        """Name the other places that an envelope could have been copied from, for its right Reason."""
+        for route in self.settings.open:
+            facts = self.watch.facts.cloud.get(route.cloud_topic)
+            for partition in range(facts.partitions if facts is not None else 0):
+                other = Place(self.project_id, route.channel, route.cloud_topic, partition)
+                if other != place:
+                    yield other
+
+    def refuse(self, reason: Reason, detail: str, where: tuple[str, int], offset: int) -> None:
+        """Count a refused record, and sample its place into the log; its bytes stay in the cloud."""
+        self.refused[str(reason)] += 1
+        if self._sample(str(reason)):
+            _log.warning("%s[%d] offset %d refused: %s: %s", *where, offset, reason, detail)
+
+    def parked(self, why: str, where: tuple[str, int], offset: int) -> None:
+        """Sample into the log that an envelope is looked at again later."""
+        if self._sample("parked"):
+            _log.info("%s[%d] offset %d parked: %s", *where, offset, why)
+
+    def _sample(self, what: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        recent = self._sampled.setdefault(what, [])
+        recent[:] = [each for each in recent if each > now - 60]
+        if len(recent) >= _SAMPLES_A_MINUTE:
+            return False
+        recent.append(now)
+        return True
+
+    def _works(self) -> list[OpenWork]:
+        return [lane.work for lane in self.lanes.open.values() if isinstance(lane.work, OpenWork)]
+
+    def _on_sessions(self, sessions: set[bytes]) -> None:
+        for work in self._works():
+            work.revisit(sessions)
+
+    async def keep_looking_ahead(self) -> None:
+        """Look again at what was dated ahead of our clock, for ever."""
+        while True:
+            await asyncio.sleep(_AHEAD_EVERY)
+            for work in self._works():
+                work.revisit_ahead()
+
+    def tasks(self) -> list[Any]:
+        """Return what runs for as long as the worker does."""
+        return [self.keep_looking_ahead()]
+
+    async def commit(self) -> None:
+        """Cursors are written as they move: nothing is left to do here."""
+
+    async def close(self) -> None:
+        """Nothing is kept open here."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Describe channels and source partitions."""
+        now = clock.now()
+        channels = []
+        for channel in sorted({route.channel for route in self.settings.open}):
+            live = [s for s in self.control.sessions.values() if s.channel == channel and s.not_after > now]
+            newest = max(live, key=lambda s: s.made_at, default=None)
+            channels.append(
+                {
+                    "channel": channel,
+                    "session": newest.id.hex() if newest else "",
+                    "sessions": len(live),
+                    "session_age_ms": now - newest.made_at if newest else None,
+                }
+            )
+        rows = [work.row(standing) for work in self._works() for standing in work.standings.values()]
+        waits = sum(len(seat.parked) for work in self._works() for seat in work.seats.values())
+        return {"channels": channels, "partitions": rows, "parked_sessions": waits}
+
+    @property
+    def why_not(self) -> str:
+        """Say what keeps the whole side from working; empty when nothing does."""
+        return "; ".join(sorted({*self.trouble.values(), *self.sink.trouble.values()}))

@@ -1,0 +1,62 @@
+"""The seams of the agents: what they need of the outside, as protocols that a simulation can stand behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sealwire.agents.budget import Budget
+    from sealwire.agents.seat import Fetched, Seat
+    from sealwire.agents.writer import RecordMetadata
+    from sealwire.keys.secrets import Secrets
+
+
+class SecretStore(Protocol):
+    """Where a worker's secrets are at rest: one whole value, replaced atomically."""
+
+    def load(self) -> Secrets:
+        """Return what was saved last."""
+        ...
+
+    def save(self, secrets: Secrets) -> None:
+        """Make ``secrets`` durable before returning; blocks for as long as the disk does."""
+        ...
+
+
+class Reader(Protocol):
+    """The groupless reader of one cluster, shared by all lanes of a worker."""
+
+    budget: Budget
+
+    def seat(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        take: Callable[[Fetched], Awaitable[None]],
+        failed: Callable[[Exception], None],
+    ) -> Seat:
+        """Read a partition from ``offset`` on; ``take`` gets every answer in order, ``failed`` the end of it."""
+        ...
+
+    def unseat(self, seat: Seat) -> None:
+        """Stop: nothing is delivered to this seat any more."""
+        ...
+
+    async def log_start(self, topic: str, partition: int) -> int:
+        """Return the first offset that is there."""
+        ...
+
+    async def end_offset(self, topic: str, partition: int, *, committed: bool = False) -> int:
+        """Return the offset after the last record."""
+        ...
+
+
+class Writer(Protocol):
+    """The writer of one cluster: acks=all, one batch in flight a partition, repeated for as long as it takes."""
+
+    async def produce(self, topic: str, partition: int, batch: bytearray | memoryview | bytes) -> RecordMetadata:
+        """Return when the cluster has acknowledged; raises Refused when it never will."""
+        ...

@@ -1,0 +1,325 @@
+"""The sealing side of a lane: chunks of source partitions become envelopes in the cloud.
+
+A position moves only when the cloud has acknowledged with acks=all. Everything here runs in the loop's one thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sealwire.agents import clock
+from sealwire.agents.batches import Chunk, Limits, cut
+from sealwire.agents.positions import Position
+from sealwire.agents.seat import OffsetOutOfRange
+from sealwire.agents.source_seat import SourceSeat
+from sealwire.agents.topics import lane_of
+from sealwire.agents.single import record_frame
+from sealwire.agents.writer import Refused, Stopped
+from sealwire.keys import compression, envelope
+from sealwire.keys.envelope import LOG_START, Cause, Compression, Inner, Kind, Layout, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from sealwire.agents.admin import TopicFacts
+    from sealwire.agents.lane import Lane
+    from sealwire.agents.seat import Fetched
+    from sealwire.agents.sealing import Sealing
+    from sealwire.agents.senders import Sending
+    from sealwire.agents.topics import Facts
+
+_log = logging.getLogger(__name__)
+_STARTS_AT_ONCE = 32
+_CLOSE_WITHIN = 3.0  # seconds for what is in flight when a lane is given up in order
+
+
+class SealWork:
+    """What one lane seals."""
+
+    def __init__(self, lane: Lane, side: Sealing) -> None:
+        self._lane, self._side = lane, side
+        self.seats: dict[tuple[str, int, str], SourceSeat] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._said: set[str] = set()
+        self._limits = Limits(stored_bytes=side.settings.chunk_bytes)
+
+    async def begin(self) -> None:
+        """Nothing is read back here: positions are loaded when a partition is dealt."""
+
+    # Dealing
+
+    async def deal(self, facts: Facts) -> None:
+        """Seat the source partitions of this lane that can be sealed now."""
+        fresh: list[SourceSeat] = []
+        for route in self._side.settings.seal:
+            source, cloud = facts.local.get(route.source_topic), facts.cloud.get(route.cloud_topic)
+            if source is None:
+                self._say(f"local topic {route.source_topic} is not there yet: waiting for it")
+                continue
+            if cloud is None:
+                self._side.trouble[route.cloud_topic] = (
+                    f"cloud topic {route.cloud_topic} is missing: sealwire topics apply makes it"
+                )
+                self._say(self._side.trouble[route.cloud_topic])
+                continue
+            self._side.trouble.pop(route.cloud_topic, None)
+            fresh += self._dealt(route, source, cloud)
+        await self._seat_all(fresh)
+
+    def _dealt(self, route: Any, source: TopicFacts, cloud: TopicFacts) -> list[SourceSeat]:  # noqa: ANN401
+        fresh = []
+        for partition in range(source.partitions):
+            where = (route.source_topic, partition, route.channel)
+            if lane_of(route.source_topic, partition, self._side.settings.lanes) != self._lane.number:
+                continue
+            known = self.seats.get(where)
+            if known is not None and known.topic_id == source.topic_id:
+                continue
+            if partition >= cloud.partitions:
+                self._say(
+                    f"{route.source_topic}[{partition}] waits: cloud topic {route.cloud_topic} has "
+                    f"{cloud.partitions} partitions; sealwire topics apply grows it"
+                )
+                continue
+            if known is not None:  # the topic was made anew: another source partition
+                self._unseat(known)
+            seat = SourceSeat(route, partition, source.topic_id, -1, log_start=True, position=-1)
+            self.seats[where] = seat
+            fresh.append(seat)
+        return fresh
+
+    async def _seat_all(self, fresh: list[SourceSeat]) -> None:
+        if not fresh:
+            return
+        side = self._side
+        known = await side.positions.load([seat.where for seat in fresh])
+        gate = asyncio.Semaphore(_STARTS_AT_ONCE)
+
+        async def start(seat: SourceSeat) -> None:
+            position = side.moved.get(seat.where, known.get(seat.where))
+            # Words that name another topic id are those of a topic that is no more; no words mean unknown, not another.
+            if position is not None and side.same_topic(position.metadata, seat.topic_id):
+                seat.sealed_to, seat.log_start = position.offset, False
+            else:
+                async with gate:
+                    seat.sealed_to = await side.source.log_start(*seat.where)
+            seat.position = seat.sealed_to
+            self._read_on(seat)
+
+        await asyncio.gather(*(start(seat) for seat in fresh))
+
+    def _say(self, words: str) -> None:
+        if words not in self._said:
+            self._said.add(words)
+            if self._side.said(words):
+                _log.warning(words)
+
+    def _read_on(self, seat: SourceSeat) -> None:
+        """Read from where its last envelope ended; only when there is a session to seal under."""
+        if not self._lane.open or seat.held:
+            return
+        if self._side.senders.current(seat.route.channel) is None:
+            seat.why, seat.changed = self._side.senders.why[seat.route.channel] or "no session", True
+            return
+        seat.why, seat.changed = "", True
+        seat.epoch += 1
+        epoch = seat.epoch
+
+        async def take(fetched: Fetched) -> None:
+            await self._fetched(seat, epoch, fetched)
+
+        def failed(error: Exception) -> None:
+            if seat.epoch == epoch and self._lane.open:
+                self._failed(seat, error)
+
+        seat.seat = self._side.source.seat(*seat.where, seat.sealed_to, take, failed)
+
+    def resume(self, channel: str) -> None:
+        """A session began: read on what waited for one."""
+        for seat in self.seats.values():
+            if seat.route.channel == channel and seat.seat is None and seat.sealed_to >= 0:
+                self._read_on(seat)
+
+    # Reading
+
+    async def _fetched(self, seat: SourceSeat, epoch: int, fetched: Fetched) -> None:
+        seat.last_stable = fetched.last_stable
+        chunks = cut(fetched.scan, fetched.first, self._limits, fetched.aborted)
+        left = fetched.size - sum(chunk.size for chunk in chunks)
+        if left > 0:
+            fetched.release(left)
+        for chunk in chunks:
+            chunk.last_stable, chunk.high_watermark = fetched.last_stable, fetched.high_watermark
+            await self._lane.hand((seat, epoch, chunk, fetched))
+
+    def _failed(self, seat: SourceSeat, error: Exception) -> None:
+        seat.seat = None
+        if isinstance(error, OffsetOutOfRange) and error.log_start > error.wanted:
+            _log.warning("%s[%d]: the source lost %s", *seat.where, error)
+            self._spawn(self._lost(seat, error.log_start))
+        elif isinstance(error, OffsetOutOfRange):
+            self._hold(seat, f"the source ends before what was sealed of it: {error}")
+        else:
+            self._hold(seat, f"reading failed: {error}")
+
+    async def _lost(self, seat: SourceSeat, log_start: int) -> None:
+        """Say in an envelope of its own that the source no longer has a span."""
+        self._put(seat, Chunk(next=log_start, last_stable=log_start), None, Kind.LOST)
+        self._read_on(seat)
+
+    def _hold(self, seat: SourceSeat, why: str) -> None:
+        seat.held, seat.changed = why, True
+        self._unseat(seat)
+        _log.error("%s[%d] is held: %s", *seat.where, why)
+
+    # Sealing
+
+    def take(self, load: tuple[SourceSeat, int, Chunk, Fetched]) -> None:
+        """Seal one chunk and send it on its way."""
+        seat, epoch, chunk, fetched = load
+        if seat.epoch != epoch or seat.held:
+            return
+        self._put(seat, chunk, fetched, Kind.RECORDS)
+
+    def _put(self, seat: SourceSeat, chunk: Chunk, fetched: Fetched | None, kind: Kind) -> None:
+        side, route = self._side, seat.route
+        sending = side.senders.current(route.channel)
+        if sending is None:
+            self._unseat(seat)
+            seat.why, seat.changed = side.senders.why[route.channel] or "the session ended", True
+            side.senders.news()
+            return
+        buffer, used = self._sealed(sending, seat, chunk, kind)
+        seat.sealed_to, seat.log_start = chunk.next, False
+        seat.session, seat.changed = sending.outbound.id, True
+        seat.envelopes += 1
+        seat.records += chunk.record_count
+        side.counters["envelopes"] += 1
+        side.counters["records"] += chunk.record_count
+        side.counters["bytes"] += used
+        sending.sealed += used
+        self._spawn(self._send(seat, seat.sent(chunk.next), chunk, fetched, buffer, used))
+
+    def _sealed(self, sending: Sending, seat: SourceSeat, chunk: Chunk, kind: Kind) -> tuple[bytearray, int]:
+        side, route = self._side, seat.route
+        now = clock.now()
+        parts: list[Any] = list(chunk.parts)
+        squeezed = Compression.NONE
+        if route.compress and chunk.plain and parts:
+            parts, squeezed = [compression.compress(parts)], Compression.ZSTD
+        inner = Inner(
+            kind=kind,
+            layout=Layout.BATCH,
+            compression=squeezed,
+            flags=LOG_START if seat.log_start else 0,
+            site=side.settings.site,
+            topic=route.source_topic,
+            topic_id=seat.topic_id,
+            partition=seat.partition,
+            first=seat.sealed_to,
+            next=chunk.next,
+            last_stable=max(chunk.last_stable, chunk.next),
+            leader_epoch=chunk.leader_epoch,
+            sealed_at=min(max(now, sending.outbound.made_at), sending.outbound.not_after),
+            record_count=chunk.record_count,
+            batch_count=chunk.batch_count,
+            uncompressed_size=chunk.size,
+            cause=Cause.DELETED if kind is Kind.LOST else Cause.NONE,
+        )
+        stored = sum(len(part) for part in parts)
+        if route.padding:
+            inner = replace(inner, padding_size=envelope.padding_of(inner, stored))
+        size = envelope.sealed_size(inner, stored)
+        head, tail = record_frame(size, now)
+        used = len(head) + size + len(tail)
+        buffer = side.buffers.lend(used)
+        with memoryview(buffer) as view:
+            view[: len(head)] = head
+            place = Place(side.project_id, route.channel, route.cloud_topic, seat.partition)
+            envelope.seal(sending.outbound, place, inner, parts, os.urandom, view[len(head) :])
+            view[used - len(tail) : used] = tail
+        return buffer, used
+
+    async def _send(
+        self,
+        seat: SourceSeat,
+        entry: list[int],
+        chunk: Chunk,
+        fetched: Fetched | None,
+        buffer: bytearray,
+        used: int,
+    ) -> None:
+        side = self._side
+        try:
+            await side.cloud.produce(seat.route.cloud_topic, seat.partition, memoryview(buffer)[:used])
+        except Refused as error:
+            if not seat.held and self._lane.open:
+                self._hold(seat, f"the cloud will not take it: {error}")
+            return
+        except Stopped:
+            return
+        finally:
+            if fetched is not None:
+                fetched.release(chunk.size)
+        side.buffers.give_back(buffer)
+        if not seat.held and seat.acknowledged(entry) and self._lane.open:
+            side.moved[seat.where] = Position(seat.position, side.words(seat.topic_id))
+
+    # The end
+
+    def _unseat(self, seat: SourceSeat) -> None:
+        seat.epoch += 1
+        if seat.seat is not None:
+            self._side.source.unseat(seat.seat)
+            seat.seat = None
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def changes(self) -> dict[bytes, bytes]:
+        """Return the table entries that changed."""
+        found = {}
+        for (topic, partition, channel), seat in self.seats.items():
+            if seat.changed:
+                seat.changed = False
+                found[f"{channel}/{topic}/{partition}".encode()] = msgspec.msgpack.encode(self.row(seat))
+        return found
+
+    def row(self, seat: SourceSeat) -> dict[str, Any]:
+        """Describe one source partition as status and table show it."""
+        end = seat.seat.last_stable if seat.seat is not None else seat.last_stable
+        return {
+            "channel": seat.route.channel,
+            "site": self._side.settings.site,
+            "topic": seat.route.source_topic,
+            "topic_id": seat.topic_id.hex(),
+            "partition": seat.partition,
+            "state": seat.state,
+            "why": seat.held or seat.why or (seat.seat.trouble if seat.seat else ""),
+            "position": seat.position,
+            "lag": max(end - seat.position, 0) if end >= 0 and seat.position >= 0 else None,
+            "session": seat.session.hex(),
+            "envelopes": seat.envelopes,
+            "records": seat.records,
+        }
+
+    async def close(self, *, orderly: bool) -> None:
+        """Give up every partition; ``orderly`` waits for what is in flight, so that the next worker repeats little."""
+        for seat in self.seats.values():
+            seat.epoch += 1
+            if seat.seat is not None:
+                self._side.source.unseat(seat.seat)
+                seat.seat = None
+        if orderly and self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=_CLOSE_WITHIN)
+            for seat in self.seats.values():
+                if seat.position >= 0 and not seat.held:
+                    self._side.moved[seat.where] = Position(seat.position, self._side.words(seat.topic_id))

@@ -1,0 +1,160 @@
+"""The sealing side of a worker: what its lanes share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from sealwire.agents import clock
+from sealwire.agents.buffers import Buffers
+from sealwire.agents.positions import Positions
+from sealwire.agents.sealer import SealWork
+from sealwire.agents.senders import Senders
+from sealwire.agents.blocking import ClusterAway, ClusterRefused
+from sealwire.keys.progress import PartitionProgress, State, TopicProgress
+
+if TYPE_CHECKING:
+    from sealwire.agents.control import Control
+    from sealwire.agents.lane import Lane
+    from sealwire.agents.lanes import Lanes
+    from sealwire.agents.positions import Position
+    from sealwire.agents.ports import Reader, Writer
+    from sealwire.agents.settings import Settings
+    from sealwire.agents.topics import TopicWatch
+
+_log = logging.getLogger(__name__)
+_COMMIT_EVERY = 1.0  # seconds
+_SOURCE_AWAY_MS = 10_000
+_STATES = {"flowing": State.LIVE, "waiting": State.LIVE, "held": State.HELD}
+
+
+class Sealing:
+    """Readers, writers, sessions and positions of a sealing worker."""
+
+    direction = "seal"
+
+    def __init__(
+        self, settings: Settings, control: Control, watch: TopicWatch, source: Reader, cloud: Writer
+    ) -> None:
+        self.settings, self.control, self.watch = settings, control, watch
+        self.source, self.cloud = source, cloud
+        self.project_id = control.trust.project_id
+        self.buffers = Buffers()
+        self.counters: Counter[str] = Counter()
+        self.trouble: dict[str, str] = {}
+        self.moved: dict[tuple[str, int], Position] = {}
+        self.positions = Positions(settings.local, f"sealwire-{settings.identity}", settings.positions_group)
+        self.senders = Senders(settings, control, self._on_session, self._progress_of)
+        self._said: set[str] = set()
+        self.lanes: Lanes
+        control.on_members = self.senders.news
+
+    def make(self, lane: Lane) -> SealWork:
+        """Make the work of a lane."""
+        return SealWork(lane, self)
+
+    def said(self, words: str) -> bool:
+        """Tell whether these words are new to the log."""
+        new = words not in self._said
+        self._said.add(words)
+        return new
+
+    def words(self, topic_id: bytes) -> str:
+        """Return what is committed beside an offset: the topic's id and the cluster's."""
+        return f"{topic_id.hex()}:{self.watch.facts.local_cluster}"
+
+    def same_topic(self, words: str, topic_id: bytes) -> bool:
+        """Tell whether a committed position is one of this topic; without words it is not known to be another."""
+        named = words.partition(":")[0]
+        return not named or named == topic_id.hex()
+
+    def _works(self) -> list[SealWork]:
+        return [lane.work for lane in self.lanes.open.values() if isinstance(lane.work, SealWork)]
+
+    def _on_session(self, channel: str) -> None:
+        for work in self._works():
+            work.resume(channel)
+
+    def _progress_of(self, channel: str) -> tuple[int, tuple[TopicProgress, ...]]:
+        now, loop_now = clock.now(), asyncio.get_running_loop().time()
+        as_of = now
+        topics: dict[tuple[str, bytes], list[PartitionProgress]] = {}
+        for work in self._works():
+            for seat in work.seats.values():
+                if seat.route.channel != channel or seat.position < 0:
+                    continue
+                state = _STATES[seat.state]
+                if seat.seat is not None and seat.seat.answered_at >= 0:
+                    age = int((loop_now - seat.seat.answered_at) * 1000)
+                    if age > _SOURCE_AWAY_MS:
+                        state = State.SOURCE_AWAY
+                    else:
+                        as_of = min(as_of, now - age)
+                entry = PartitionProgress(
+                    partition=seat.partition, next=seat.position, last_stable=seat.last_stable, state=state
+                )
+                topics.setdefault((seat.route.source_topic, seat.topic_id), []).append(entry)
+        facts = self.watch.facts.local
+        found = []
+        for (topic, topic_id), entries in sorted(topics.items()):
+            count = facts[topic].partitions if topic in facts else 0
+            entries.sort(key=lambda entry: entry.partition)
+            count = max(count, entries[-1].partition + 1)
+            found.append(
+                TopicProgress(topic=topic, topic_id=topic_id, partition_count=count, partitions=tuple(entries))
+            )
+        return as_of, tuple(found)
+
+    async def keep_positions(self) -> None:
+        """Commit what moved, for ever."""
+        while True:
+            await asyncio.sleep(_COMMIT_EVERY)
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Commit what moved since the last time; what a cluster would not take is kept for the next time."""
+        if not self.moved:
+            return
+        moved, self.moved = self.moved, {}
+        try:
+            await self.positions.commit(moved)
+        except (ClusterAway, ClusterRefused) as error:
+            self.moved = {**moved, **self.moved}
+            if self.said(f"positions: {error}"):
+                _log.warning("positions cannot be committed: %s; trying again", error)
+
+    def tasks(self) -> list[Any]:
+        """Return what runs for as long as the worker does."""
+        return [self.senders.keep(), self.senders.keep_progress(), self.keep_positions()]
+
+    async def close(self) -> None:
+        """Commit once more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(3):
+                await self.commit()
+                await self.positions.close()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Describe channels and source partitions."""
+        channels = []
+        for channel, why in self.senders.why.items():
+            sending = self.senders.current(channel)
+            channels.append(
+                {
+                    "channel": channel,
+                    "session": sending.outbound.id.hex() if sending else "",
+                    "readers": len(sending.readers) if sending else 0,
+                    "session_age_ms": clock.now() - sending.outbound.made_at if sending else None,
+                    "why": why,
+                }
+            )
+        rows = [work.row(seat) for work in self._works() for seat in work.seats.values()]
+        return {"channels": channels, "partitions": rows}
+
+    @property
+    def why_not(self) -> str:
+        """Say what keeps the whole side from working; empty when nothing does."""
+        return "; ".join(sorted(set(self.trouble.values())))

@@ -1,0 +1,185 @@
+"""The sending side's sessions: one per channel, made before it is needed, its grants published before it is used."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sealwire.agents import clock
+from sealwire.agents.writer import Refused, Stopped
+from sealwire.keys import grant, progress, session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sealwire.agents.control import Control
+    from sealwire.agents.settings import Settings
+    from sealwire.keys.keypackage import KeyPackage
+    from sealwire.keys.progress import TopicProgress
+    from sealwire.keys.session import OutboundSession
+
+_log = logging.getLogger(__name__)
+_LOOK_EVERY = 10.0  # seconds; news of members are looked at at once
+_PROGRESS_EVERY = 30.0  # seconds: half of stale_after
+_NEXT_WORD_MS = 60_000
+_TRY_AGAIN = 2.0  # seconds after a session that the cloud would not take
+
+
+@dataclass
+class Sending:
+    """A session in use. ``sealed`` counts bytes; ``numbers`` the statements of each kind."""
+
+    outbound: OutboundSession
+    readers: tuple[tuple[bytes, KeyPackage], ...]
+    sealed: int = 0
+    sealed_before: int = 0
+    progress_number: int = 0
+    used: dict[bytes, int] = field(default_factory=dict)
+
+    @property
+    def reader_ids(self) -> frozenset[bytes]:
+        """Who was granted it."""
+        return frozenset(member for member, _package in self.readers)
+
+
+class Senders:
+    """Keeps a live session for every channel that has a reader."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        control: Control,
+        on_session: Callable[[str], None],
+        progress_of: Callable[[str], tuple[int, tuple[TopicProgress, ...]]],
+    ) -> None:
+        self._settings, self._control = settings, control
+        self._on_session, self._progress_of = on_session, progress_of
+        self._channels: dict[str, set[str]] = {}
+        for route in settings.seal:
+            self._channels.setdefault(route.channel, set()).add(route.cloud_topic)
+        self._sending: dict[str, Sending] = {}
+        self._numbers: dict[str, int] = {}
+        self._used: dict[bytes, int] = {}
+        self._news = asyncio.Event()
+        self.why: dict[str, str] = dict.fromkeys(self._channels, "no session yet")
+
+    def current(self, channel: str) -> Sending | None:
+        """Return the channel's session, or None while there is none to seal under (``why`` tells)."""
+        sending = self._sending.get(channel)
+        if sending is not None and clock.now() < sending.outbound.not_after:
+            return sending
+        return None
+
+    def news(self) -> None:
+        """Look at the readers again soon."""
+        self._news.set()
+
+    async def keep(self) -> None:
+        """Begin sessions when they are due, for ever."""
+        while True:
+            self._news.clear()
+            good = True
+            for channel in self._channels:
+                good = await self._look(channel) and good
+            try:
+                async with asyncio.timeout(_LOOK_EVERY if good else _TRY_AGAIN):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def keep_progress(self) -> None:
+        """Say how far we are, for ever."""
+        while True:
+            await asyncio.sleep(_PROGRESS_EVERY)
+            for channel, sending in list(self._sending.items()):
+                if clock.now() < sending.outbound.not_after:
+                    await self._say_progress(channel, sending)
+
+    def readers(self, channel: str) -> tuple[tuple[bytes, KeyPackage], ...]:
+        """Return who may read every cloud topic of the channel now."""
+        now = clock.now()
+        found: dict[bytes, KeyPackage] = {}
+        for cloud_topic in self._channels[channel]:
+            found.update(dict(self._control.trust.readers(channel, cloud_topic, now)))
+        return tuple(sorted(found.items()))
+
+    async def _look(self, channel: str) -> bool:
+        readers = self.readers(channel)
+        sending = self._sending.get(channel)
+        if not readers:
+            self._end(channel, "no reader is enrolled for this channel: sealing holds, the source keeps the data")
+            return True
+        credential = self._control.credential
+        if credential is None or not credential.valid_at(clock.now()):
+            self._end(channel, "our own credential has ended or is lacking: enroll this identity again")
+            return True
+        if sending is not None and sending.reader_ids == frozenset(member for member, _ in readers):
+            idle = sending.sealed == sending.sealed_before
+            sending.sealed_before = sending.sealed
+            if not session.due(sending.outbound, clock.now(), sending.sealed, idle=idle):
+                return True
+        try:
+            await self._begin(channel, readers, credential.statement)
+        except (Refused, Stopped) as error:
+            self.why[channel] = f"the cloud does not take our session: {error}"
+            _log.warning("%s: %s", channel, self.why[channel])
+            return False
+        return True
+
+    def _end(self, channel: str, why: str) -> None:
+        if self.why.get(channel) != why:
+            _log.warning("%s: %s", channel, why)
+        self.why[channel] = why
+        self._sending.pop(channel, None)
+
+    async def _begin(
+        self, channel: str, readers: tuple[tuple[bytes, KeyPackage], ...], credential: bytes
+    ) -> None:
+        now = clock.now()
+        control = self._control
+        number = self._numbers.get(channel, 0) + 1
+        outbound, statement = session.start(
+            control.secrets.identity,
+            credential,
+            control.trust.project_id,
+            channel,
+            control.trust.charter.version,
+            number,
+            now,
+            os.urandom,
+        )
+        grants = grant.wrap(outbound, readers, 1, now, os.urandom, used=self._used)
+        topic, key = self._settings.sessions_topic, outbound.id.hex().encode()
+        await control.publish(topic, statement, key)
+        for each in grants:
+            await control.publish(topic, each, key)
+        # Only now is it used: whoever may read finds the statement and the grant before the first envelope.
+        self._numbers[channel] = number
+        self._used = grant.windows_used(readers, now, self._used)
+        sending = Sending(outbound, readers)
+        self._sending[channel] = sending
+        self.why[channel] = ""
+        _log.info("%s: session %s for %d readers", channel, outbound.id.hex()[:8], len(readers))
+        self._on_session(channel)
+        await self._say_progress(channel, sending)
+
+    async def _say_progress(self, channel: str, sending: Sending) -> None:
+        as_of, topics = self._progress_of(channel)
+        sending.progress_number += 1
+        statement = progress.make(
+            sending.outbound,
+            sending.progress_number,
+            as_of,
+            as_of + _NEXT_WORD_MS,
+            False,  # noqa: FBT003
+            topics,
+            os.urandom,
+        )
+        key = sending.outbound.id.hex().encode()
+        try:
+            await self._control.publish(self._settings.sessions_topic, statement, key)
+        except (Refused, Stopped) as error:
+            _log.warning("%s: progress was not taken: %s", channel, error)

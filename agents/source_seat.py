@@ -1,0 +1,62 @@
+"""Where one source partition stands at the sealing side: read, sealed, acknowledged by the cloud."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sealwire.agents.seat import Seat
+    from sealwire.agents.settings import SealRoute
+
+
+@dataclass(eq=False)
+class SourceSeat:
+    """One partition of a source topic in one lane.
+
+    ``sealed_to`` is where the next envelope begins; ``position`` what the cloud has acknowledged everything before.
+    ``held`` is for good, ``why`` says what is waited for; both empty when all flows.
+    """
+
+    route: SealRoute
+    partition: int
+    topic_id: bytes
+    sealed_to: int
+    log_start: bool
+    position: int
+    seat: Seat | None = None
+    epoch: int = 0  # counts seatings: what comes from an older one is dropped
+    why: str = ""
+    held: str = ""
+    last_stable: int = -1
+    envelopes: int = 0
+    records: int = 0
+    session: bytes = b""
+    changed: bool = True
+    in_flight: deque[list[int]] = field(default_factory=deque)  # [next, 1 when acknowledged]
+
+    @property
+    def where(self) -> tuple[str, int]:
+        """Its topic and partition."""
+        return self.route.source_topic, self.partition
+
+    @property
+    def state(self) -> str:
+        """One of flowing, waiting, held."""
+        return "held" if self.held else "waiting" if self.why else "flowing"
+
+    def sent(self, following: int) -> list[int]:
+        """Remember an envelope on its way, up to and without the source offset ``following``."""
+        entry = [following, 0]
+        self.in_flight.append(entry)
+        return entry
+
+    def acknowledged(self, entry: list[int]) -> bool:
+        """The cloud has it; tell whether the position moved. It never passes one that is not acknowledged."""
+        entry[1] = 1
+        moved = False
+        while self.in_flight and self.in_flight[0][1]:
+            self.position = self.in_flight.popleft()[0]
+            moved = self.changed = True
+        return moved

@@ -1,0 +1,30 @@
+"""The Faust table of a direction: the state of every source partition, in RocksDB, for agents and operators.
+
+A working copy, never the last word: what counts is committed positions and delivery records. No secret is in it.
+"""
+
+from __future__ import annotations
+
+import faust
+
+from sealwire.agents.settings import TABLE
+
+# One database per lane: the store's defaults ask for a 2 GiB cache and 64 MiB of write buffers each.
+_ROCKSDB = {"block_cache_size": 8 * 1024 * 1024, "write_buffer_size": 1024 * 1024, "max_write_buffer_number": 2}
+
+
+class StateTable:
+    """Rows by channel and source partition; written only while an event of their lane is being processed."""
+
+    def __init__(self, app: faust.App, lanes: int) -> None:
+        self._table = app.Table(
+            TABLE,
+            partitions=lanes,
+            schema=faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"),
+            options=dict(_ROCKSDB),  # a copy: the store takes entries out of what it is given
+        )
+
+    def write(self, rows: dict[bytes, bytes]) -> None:
+        """Write rows under the lane of the event being processed."""
+        for name, row in rows.items():
+            self._table[name] = row

@@ -1,0 +1,242 @@
+"""A worker: one direction, one identity, one Faust app at home; wired here and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import faust
+
+from sealwire.agents import client, clock, driver, status
+from sealwire.agents.budget import Budget
+from sealwire.agents.control import Control
+from sealwire.agents.home import credentials
+from sealwire.agents.lanes import Lanes, PassThrough
+from sealwire.agents.opening_side import Opening
+from sealwire.agents.reader import RawReader
+from sealwire.agents.sealing import Sealing
+from sealwire.agents.table import StateTable
+from sealwire.agents.topics import TopicWatch
+from sealwire.agents.writer import RawWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from sealwire.agents.ports import SecretStore
+    from sealwire.agents.settings import Cluster, Settings
+
+_log = logging.getLogger(__name__)
+
+
+class BridgeApp(faust.App):  # type: ignore[misc]
+    """A Faust app that waits for its own cluster instead of crashing when it starts first."""
+
+    home: Cluster
+
+    async def on_first_start(self) -> None:
+        """Wait for the local cluster, saying so once."""
+        await super().on_first_start()
+        await client.close(await client.connect(self.home, "sealwire-start"))
+
+
+class Worker:
+    """The parts of a running worker."""
+
+    def __init__(self, app: BridgeApp, settings: Settings, store: SecretStore) -> None:
+        self.app, self.settings = app, settings
+        self._since = clock.now()
+        budget = Budget(settings.in_flight_bytes)
+        self._watch = TopicWatch(settings)
+        name = f"sealwire-{settings.identity}"
+        sealing = settings.direction == "seal"
+        self._local = RawReader(
+            settings.local, client_id=name, linger_ms=settings.linger_ms, budget=budget if sealing else None
+        )
+        self._cloud = RawReader(
+            settings.cloud,
+            client_id=name,
+            linger_ms=settings.linger_ms,
+            budget=None if sealing else budget,
+            check_crc=sealing,
+        )
+        self._cloud_writer = RawWriter(settings.cloud, name)
+        self._local_writer = RawWriter(settings.local, name)
+        self._control = Control(settings, store, self._cloud, self._cloud_writer)
+        self.side: Sealing | Opening = (
+            Sealing(settings, self._control, self._watch, self._local, self._cloud_writer)
+            if sealing
+            else Opening(settings, self._control, self._watch, self._cloud, self._local, self._local_writer)
+        )
+        self.lanes = Lanes(app, settings.lane_topic, self.side.make, self._watch)
+        self.side.lanes = self.lanes
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Connect, catch up with the project's statements, then let the lanes begin; runs as the app's one task."""
+        driver.quiet_loggers()
+        self._spawn(status.keep_writing(self.settings.state / "worker.json", self.snapshot))
+        starts = [self._cloud.start(), self._cloud_writer.start(), self._local.start()]
+        if self.settings.direction == "open":
+            starts.append(self._local_writer.start())
+        await asyncio.gather(*starts, self._watch.look())
+        self._spawn(self.lanes.keep_ticking())
+        if self.settings.direction == "seal":
+            # What is read ahead of the first session costs nothing: lanes seat while control is caught up with.
+            self.lanes.begin()
+        await self._control.begin()
+        self._spawn(self._control.keep())
+        for task in self.side.tasks():
+            self._spawn(task)
+        self.lanes.begin()
+        self._spawn(self.lanes.keep_dealing())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or self._stopping:
+            return
+        error = task.exception()
+        if error is not None:
+            _log.error("the worker ends: %r", error, exc_info=error)
+            self._tasks.add(asyncio.ensure_future(self.app.crash(error)))
+
+    async def on_revoked(self) -> None:
+        """Give up every lane, in order."""
+        await self.lanes.on_revoked()
+        await self.side.commit()
+
+    async def stop(self) -> None:
+        """Give up the lanes in order, write what is left, close every connection."""
+        self._stopping = True
+        await self.on_revoked()
+        for task in list(self._tasks):
+            task.cancel()
+        await self.side.close()
+        await asyncio.gather(
+            self._cloud.stop(), self._local.stop(), self._cloud_writer.stop(), self._local_writer.stop()
+        )
+        await asyncio.to_thread(status.write, self.settings.state / "worker.json", self.snapshot())
+
+    def snapshot(self) -> dict[str, Any]:
+        """Describe this worker for status, worker.json and whoever asks at its port."""
+        settings, control = self.settings, self._control
+        why = "; ".join(
+            each
+            for each in (
+                "stopping" if self._stopping else "",
+                "" if control.caught_up.is_set() else f"reading {settings.control_topic}",
+                control.trouble,
+                "" if self.lanes.assigned else "waiting for Faust's assignment",
+                *(f"the {cluster} cluster does not answer" for cluster in self._watch.troubles),
+                self.side.why_not,
+            )
+            if each
+        )
+        refused = dict(control.refused)
+        if isinstance(self.side, Opening):
+            for reason, count in self.side.refused.items():
+                refused[reason] = refused.get(reason, 0) + count
+        return {
+            "direction": settings.direction,
+            "identity": settings.identity,
+            "project": settings.project,
+            "site": settings.site,
+            "since_ms": self._since,
+            "at_ms": clock.now(),
+            "ready": not why,
+            "why": why,
+            "lanes": sorted(self.lanes.open),
+            **self.side.snapshot(),
+            "refused": refused,
+            "counters": dict(self.side.counters),
+        }
+
+
+def build(settings: Settings, store: SecretStore) -> faust.App:
+    """Build the Faust app of one worker. Nothing is connected before the app starts."""
+    driver.self_check(with_faust=True)
+    app = BridgeApp(settings.app_id, **_options(settings))
+    app.home = settings.local
+    worker: list[Worker] = []  # made when the loop runs: clients belong to a loop
+    topic = app.topic(
+        settings.lane_topic,
+        schema=PassThrough(),
+        partitions=settings.lanes,
+        acks=False,
+        internal=False,
+    )
+    table = StateTable(app, settings.lanes)
+    assigned: set[Any] = set()
+
+    @app.task
+    async def bridge() -> None:
+        worker.append(Worker(app, settings, store))
+        worker[0].lanes.on_assigned(assigned)
+        await worker[0].run()
+
+    @app.agent(topic)
+    async def lanes(events: faust.Stream) -> None:
+        while not worker:
+            await asyncio.sleep(0.01)
+        await worker[0].lanes.follow(events, table.write)
+
+    @app.on_partitions_assigned.connect
+    async def on_assigned(_app: faust.App, partitions: set[Any], **_unused: Any) -> None:  # noqa: ANN401
+        assigned.clear()
+        assigned.update(partitions)
+        if worker:
+            worker[0].lanes.on_assigned(partitions)
+
+    @app.on_partitions_revoked.connect
+    async def on_revoked(_app: faust.App, _partitions: set[Any], **_unused: Any) -> None:  # noqa: ANN401
+        assigned.clear()
+        if worker:
+            await worker[0].on_revoked()
+
+    @app.on_before_shutdown.connect
+    async def on_shutdown(_app: faust.App, **_unused: Any) -> None:  # noqa: ANN401
+        if worker:
+            await worker[0].stop()
+
+    @app.page("/status/")
+    async def status_page(web: faust.web.View, _request: faust.web.Request) -> faust.web.Response:
+        return web.json(worker[0].snapshot() if worker else {"ready": False, "why": "starting"})
+
+    return app
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    embedded = settings.local.embedded
+    options: dict[str, Any] = {
+        "broker": [f"kafka://{address.strip()}" for address in settings.local.bootstrap.split(",")],
+        "datadir": settings.state / "faust",
+        "store": "rocksdb://",
+        "web_enabled": True,
+        "web_bind": settings.web_host,
+        "web_port": settings.web_port,
+        "topic_disable_leader": True,
+        "topic_partitions": settings.lanes,
+        # A join takes half the session time-out on the embedded broker, which knows no static members.
+        "broker_session_timeout": 4.0 if embedded else 10.0,
+        "broker_heartbeat_interval": 1.0 if embedded else 3.0,
+        "broker_rebalance_timeout": 60.0,
+        "broker_request_timeout": 65.0,
+        "agent_supervisor": "mode.CrashingSupervisor",
+        "stream_recovery_delay": 0.0,
+        "stream_wait_empty": False,
+        "worker_redirect_stdouts": False,
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        "autodiscover": False,
+    }
+    if not embedded:
+        options["consumer_group_instance_id"] = f"{settings.identity}-{settings.direction}"
+    if settings.local.security:
+        options["broker_credentials"] = credentials(settings.local)
+    return options
