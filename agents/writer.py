@@ -7,6 +7,7 @@ embedded broker knows no producer ids: there a repeated batch may be stored twic
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import defaultdict, deque
 from contextlib import suppress
@@ -171,7 +172,12 @@ class RawWriter:
             for node, items in self._ready(loop.time()).items():
                 task = asyncio.create_task(self._send(node, items))
                 self._requests[node].add(task)
-                task.add_done_callback(self._requests[node].discard)
+                task.add_done_callback(functools.partial(self._request_over, node))
+
+    def _request_over(self, node: int, task: asyncio.Task[None]) -> None:
+        """Only now is there room for the next request, so only now may the pump look again."""
+        self._requests[node].discard(task)
+        self._wake.set()
 
     def _ready(self, now: float) -> dict[int, dict[TopicPartition, _Item]]:
         assert self._client is not None  # noqa: S101
