@@ -28,7 +28,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
         number = column.endswith("#")
         made.add_column(column.removesuffix("#"), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(_plain(cell) for cell in row))
+        made.add_row(*(Text(plain(cell)) for cell in row))  # as text: no markup of rich's either
     return made
 
 
@@ -41,6 +41,6 @@ def ago(ms: int) -> str:
     return f"{max(ms, 0)} ms"
 
 
-def _plain(text: str) -> Text:
-    # A name from the cloud must not paint our terminal: neither rich's markup nor control characters.
-    return Text("".join(char if char.isprintable() else "?" for char in text))
+def plain(text: str) -> str:
+    """Make a text safe to show: a name from the cloud must not paint our terminal with control characters."""
+    return "".join(char if char.isprintable() else "?" for char in text)

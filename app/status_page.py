@@ -89,10 +89,11 @@ def _tables(console: Console, snapshot: dict[str, Any]) -> None:
             "why",
         )
         console.print(screen.table("Source partitions", columns, partitions))
-    for title, name in (("Refused", "refused"), ("Counters", "counters")):
+    for title, name in (("Refused", "refused"), ("Counted", "counters")):
         counted = snapshot.get(name)
         if isinstance(counted, dict) and counted:
-            console.print(screen.table(title, ("", "#"), [(str(what), str(count)) for what, count in counted.items()]))
+            words = ", ".join(f"{what} {count}" for what, count in sorted(counted.items(), key=str))
+            console.print(Text(f"{title}: {screen.plain(words)}"))
 
 
 def _text(entry: dict[str, Any], name: str) -> str:
