@@ -42,6 +42,7 @@ class Child:
     log: Path
     output: Path | None = None  # standard output alone goes here
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _asked: bool = field(default=False, init=False)
 
     def start(self) -> None:
         """Begin, with standard error (and output, if it has no file of its own) in the log."""
@@ -75,8 +76,9 @@ class Child:
         return self.log.read_text(errors="replace").splitlines()[-lines:]
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM; `end` waits for it."""
-        if self.process is not None and self.process.poll() is None:
+        """Send SIGTERM, once (`sealwire up` takes a second one as: now); `end` waits for it."""
+        if self.process is not None and self.process.poll() is None and not self._asked:
+            self._asked = True
             self.process.terminate()
 
     def end(self, until: float) -> None:
