@@ -33,7 +33,7 @@ __all__ = [
     "stock_settings",
 ]
 
-_BACKOFF_TO = 5.0  # seconds
+_BACKOFF_TO = 2.0  # seconds
 
 _log = logging.getLogger(__name__)
 

@@ -165,7 +165,7 @@ async def deliver(
             0,
             None,
             None,
-            value,
+            value,  # type: ignore[arg-type]
             None,
             0,
             0,

@@ -93,7 +93,9 @@ class BatchHeader(NamedTuple):
 def read_header(data: memoryview | bytes | bytearray, start: int = 0) -> BatchHeader:
     """Read the header at ``start``; the caller has made sure that 61 bytes are there and that the magic is 2."""
     fields = _LAYOUT.unpack_from(data, start)
-    return BatchHeader(start, fields[1] + 12, fields[0], *fields[2:])
+    return tuple.__new__(
+        BatchHeader, (start, fields[1] + 12, fields[0], *fields[2:])
+    )  # _make() without its length check
 
 
 def checksum(data: memoryview, start: int, size: int) -> int:

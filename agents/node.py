@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 _SHORT_WAIT_MS = 5  # of a fetch that leaves out partitions which nobody else is asking for
 _SMALL = 64 * 1024  # bytes: an answer below is followed by a linger
-_BACKOFF, _BACKOFF_TO = 0.05, 5.0  # seconds
+_BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _DAMAGED_TRIES = 5
 _OUT_OF_RANGE = 1
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Connected = Callable[[], BoundedClient]  # the client at this moment; raises ReadRefused when there will be none
 
 _EARLIEST, _LATEST = -2, -1
-_BACKOFF, _BACKOFF_TO = 0.05, 5.0  # seconds
+_BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _SHORT_WAIT_MS = 5
 REFUSED = {29, 17}  # not authorised, invalid topic
 

@@ -31,7 +31,7 @@ __all__ = ["Budget", "Fetched", "OffsetOutOfRange", "RawReader", "ReadRefused", 
 
 _log = logging.getLogger(__name__)
 
-_BACKOFF, _BACKOFF_TO = 0.05, 5.0  # seconds
+_BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _RANGE_TRIES = 20
 _EMBEDDED_WAIT_MS = 40  # the embedded broker looks for news only at half of the wait and at its end
 _NO_LEADER = "no leader: the topic or partition is missing, or its brokers are away"

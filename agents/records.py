@@ -197,43 +197,43 @@ def merge(batches: Sequence[memoryview], limit: int = MERGED, cap: int = OPENED_
     one codec, up to ``limit`` bytes uncompressed. Still to be stamped (batches.restamp).
     """
     out: list[memoryview | bytearray] = []
-    group: list[memoryview] = []
+    group: list[tuple[memoryview, BatchHeader]] = []
     size = codec = 0
     for batch in batches:
         header = read_header(batch)
-        large = len(batch) >= SMALL and header.passes
-        if group and (large or header.codec != codec or size + len(batch) > limit):
+        large = header.size >= SMALL and header.passes
+        if group and (large or header.codec != codec or size + header.size > limit):
             out += _one_of(group, limit, cap)
             group, size = [], 0
         if large:
             out.append(batch)
             continue
-        group.append(batch)
-        size += len(batch)
+        group.append((batch, header))
+        size += header.size
         codec = header.codec
     if group:
         out += _one_of(group, limit, cap)
     return out
 
 
-def _one_of(group: list[memoryview], limit: int, cap: int) -> list[memoryview | bytearray]:
+def _one_of(group: list[tuple[memoryview, BatchHeader]], limit: int, cap: int) -> list[memoryview | bytearray]:
     """Neighbours of one codec as one batch, or as several where they open to more than ``limit`` bytes."""
-    first = read_header(group[0])
+    first = group[0][1]
     if len(group) == 1 and first.passes:
-        return list(group)
+        return [group[0][0]]
     done: list[memoryview | bytearray] = []
     region = bytearray()
     count, base, newest = 0, 0, 0
-    for batch in group:
-        header = read_header(batch)
+    for batch, header in group:
         stamp = header.max_timestamp if header.log_append else header.base_timestamp
-        piece = bytes(opened(batch, header, cap))
+        piece = bytes(batch[HEADER_SIZE : header.size] if first.codec == PLAIN else opened(batch, header, cap))
         if count and len(region) + len(piece) > limit:
             done.append(_closed(region, _contiguous(first, count, base, newest)))
             region, count = bytearray(), 0
         if not count:
             base, newest = stamp, header.max_timestamp
-        newest = max(newest, header.max_timestamp)
+        elif header.max_timestamp > newest:
+            newest = header.max_timestamp
         _splice(region, piece, header, count, stamp - base)
         count += header.record_count
     done.append(_closed(region, _contiguous(first, count, base, newest)))

@@ -32,7 +32,7 @@ __all__ = ["RawWriter", "RecordMetadata", "Refused", "Stopped", "record_batch", 
 _log = logging.getLogger(__name__)
 
 _BROKER_TIMEOUT_MS = 8_000  # how long a broker may wait for its replicas: less than the client waits for the broker
-_BACKOFF, _BACKOFF_TO = 0.05, 5.0  # seconds
+_BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _SEQUENCES = 2**31
 
 # Error codes by Kafka's protocol guide.
@@ -244,7 +244,7 @@ class RawWriter:
             return
         item.doubts += answer.error in _DOUBTFUL
         error = errors.for_code(answer.error)
-        words = answer.words or f"{error.message}: {error.description}".strip(": ")
+        words = answer.words or str(error.message)
         if answer.error in _LOST_PRODUCER:
             # The broker forgot the producer, or knows more of it than we do. Only this partition starts under a new
             # one; a copy that was stored in spite of an error becomes a duplicate, as after a crash.
@@ -259,6 +259,7 @@ class RawWriter:
             finally:
                 self._sent.discard(where)
         elif answer.error in _FOR_GOOD or item.doubts >= _DOUBTFUL_TRIES:
+            words = answer.words or f"{error.message}: {error.description}"
             self._fail(where, item, Refused(f"{where.topic}[{where.partition}]: {words}"))
         else:
             self._again(where, item, words, stale=answer.error in _STALE)
