@@ -13,8 +13,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from sealwire.agents import clock, records
+from sealwire.agents.admin import Admin
+from sealwire.agents.blocking import ClusterAway, ClusterRefused
+from sealwire.agents.seat import OffsetOutOfRange
 from sealwire.agents.single import record_batch
-from sealwire.keys import keypackage
+from sealwire.agents.writer import Refused as WriterRefused
+from sealwire.agents.writer import Stopped
+from sealwire.keys import keypackage, request, wire
 from sealwire.keys.events import Admitted, KeysAnnounced, Opened, Refused, Rooted
 from sealwire.keys.trust import Trust
 
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _JUDGE_AGAIN_EVERY = 10.0  # seconds: statements that waited for a clock or for another statement
 _RENEW_EVERY = 600.0  # seconds between two looks at our own receiving keys
+_ASK_EVERY_MS = 3600 * 1000  # between two requests for the next credential
 _AGAIN = 5.0  # seconds before a topic that could not be read is tried again
 
 
@@ -46,7 +52,7 @@ class Control:
         self.on_sessions: Callable[[set[bytes]], None] = lambda _ids: None
         self.on_members: Callable[[], None] = lambda: None
         self._learning = asyncio.Lock()
-        self._reached: dict[str, int] = {}
+        self._asked_at = 0
         self._followed = (
             (settings.control_topic,)
             if settings.direction == "seal"
@@ -65,6 +71,7 @@ class Control:
 
     async def begin(self) -> None:
         """Read what is followed to its present end, however long the cloud takes; then go on following."""
+        await self._wait_for_topics()
         await asyncio.gather(*(self._follow(topic) for topic in self._followed))
         if self._settings.direction == "open":
             await self._announce()
@@ -76,6 +83,7 @@ class Control:
         while True:
             await asyncio.sleep(_JUDGE_AGAIN_EVERY)
             await self._learn([])
+            await self._renew_credential()
             if asyncio.get_running_loop().time() - renewed >= _RENEW_EVERY:
                 renewed = asyncio.get_running_loop().time()
                 if self._settings.direction == "open":
@@ -88,6 +96,25 @@ class Control:
         await self._writer.produce(topic, 0, record_batch(statement, clock.now(), record_key))
 
     # Following
+
+    async def _wait_for_topics(self) -> None:
+        """Wait until the project's topics are there, saying once which is lacking and what makes it."""
+        admin = Admin(self._settings.cloud, "sealwire-control")
+        wanted = {self._settings.control_topic, self._settings.sessions_topic}
+        while True:
+            try:
+                missing = sorted(wanted - set(await admin.describe(wanted)))
+            except (ClusterAway, ClusterRefused) as error:
+                trouble = f"the cloud does not answer: {error}"
+            else:
+                trouble = f"cloud topic {', '.join(missing)} is missing: sealwire project cloud makes it"
+                if not missing:
+                    self.trouble = ""
+                    return
+            if trouble != self.trouble:
+                _log.warning(trouble)
+            self.trouble = trouble
+            await asyncio.sleep(_AGAIN)
 
     async def _follow(self, topic: str) -> None:
         end = await self._reader.end_offset(topic, 0)
@@ -102,7 +129,8 @@ class Control:
         def failed(error: Exception) -> None:
             self.trouble = f"{topic}: {error}"
             _log.warning("%s; reading it from its start again", self.trouble)
-            asyncio.get_running_loop().call_later(_AGAIN, lambda: again(0))
+            offset = error.log_start if isinstance(error, OffsetOutOfRange) else start
+            asyncio.get_running_loop().call_later(_AGAIN, again, offset)
 
         def again(offset: int) -> None:
             self._reader.seat(topic, 0, offset, take, failed)
@@ -133,7 +161,7 @@ class Control:
             trust, events = self.trust.learn(statements, now)
             trust, secrets, opened = trust.unwrap_new(self.secrets, now)
             secrets = secrets.raised(trust.floors)
-            members = False
+            members = renewed = False
             for event in (*events, *opened):
                 match event:
                     case Refused(reason, detail, digest):
@@ -143,12 +171,19 @@ class Control:
                     case Rooted(statement=statement):
                         secrets = secrets.rooted(statement)
                         members = True
-                    case Admitted() | KeysAnnounced():
+                    case Admitted(credential):
+                        members = True
+                        if credential.member_id == secrets.identity.member_id:
+                            secrets = secrets.admitted(credential.statement)
+                            renewed = self.caught_up.is_set()
+                    case KeysAnnounced():
                         members = True
                     case _:
                         pass
             fresh = {event.session.id for event in opened if isinstance(event, Opened)}
             await self._adopt(trust, secrets)
+        if renewed and self._settings.direction == "open":
+            await self._announce()  # a key package counts under the serial of the newest credential only
         if members:
             self.on_members()
         if fresh:
@@ -161,7 +196,23 @@ class Control:
             self.secrets = secrets  # type: ignore[assignment]
         self.trust = trust
 
-    # Our own receiving keys
+    # Our own credential and receiving keys
+
+    async def _renew_credential(self) -> None:
+        """Ask for the next credential when a third of this one's life is over; the answer comes by the control topic."""
+        credential, now = self.credential, clock.now()
+        if credential is None or now < credential.not_before + (credential.not_after - credential.not_before) // 3:
+            return
+        if now < self._asked_at + _ASK_EVERY_MS:
+            return
+        self._asked_at = now
+        asked = request.ask_renewal(self.secrets.identity, credential, now)
+        key = wire.statement_digest(asked).hex().encode()
+        _log.info("asking for the next credential")
+        try:
+            await self.publish(self._settings.requests_topic, asked, key)
+        except (WriterRefused, Stopped) as error:
+            _log.warning("the request for the next credential was not taken: %s", error)
 
     async def _announce(self) -> None:
         """Make the receiving keys that are missing and publish them: nobody knows whether the last word got out."""

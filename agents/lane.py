@@ -77,14 +77,18 @@ class Lane:
             if not self.open:
                 return
             self._sent += 1
-            await driver.deliver(
-                self._app.consumer,
-                self._topic,
-                self.number,
-                self._sent,
-                Item(self, self._sent, load),
-                generation=driver.generation(self._app),
-            )
+            item = Item(self, self._sent, load)
+            try:
+                await driver.deliver(
+                    self._app.consumer,
+                    self._topic,
+                    self.number,
+                    self._sent,
+                    item,
+                    generation=driver.generation(self._app),
+                )
+            except Exception as error:  # noqa: BLE001 (Faust no longer knows the partition, say: any doubt ends the lane)
+                self.fail(f"an event could not be handed to Faust: {error!r}")
 
     def accept(self, item: Item) -> bool:
         """Tell whether this event is the lane's next one; a hole ends the lane."""

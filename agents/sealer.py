@@ -196,6 +196,10 @@ class SealWork:
             side.senders.news()
             return
         buffer, used = self._sealed(sending, seat, chunk, kind)
+        # What was read is needed no more, what was sealed is until the cloud has it.
+        if fetched is not None:
+            fetched.release(chunk.size)
+        side.budget.add(used)
         seat.sealed_to, seat.log_start = chunk.next, False
         seat.session, seat.changed = sending.outbound.id, True
         seat.envelopes += 1
@@ -204,7 +208,7 @@ class SealWork:
         side.counters["records"] += chunk.record_count
         side.counters["bytes"] += used
         sending.sealed += used
-        self._spawn(self._send(seat, seat.sent(chunk.next), chunk, fetched, buffer, used))
+        self._spawn(self._send(seat, seat.sent(chunk.next), buffer, used))
 
     def _sealed(self, sending: Sending, seat: SourceSeat, chunk: Chunk, kind: Kind) -> tuple[bytearray, int]:
         side, route = self._side, seat.route
@@ -246,15 +250,7 @@ class SealWork:
             view[used - len(tail) : used] = tail
         return buffer, used
 
-    async def _send(
-        self,
-        seat: SourceSeat,
-        entry: list[int],
-        chunk: Chunk,
-        fetched: Fetched | None,
-        buffer: bytearray,
-        used: int,
-    ) -> None:
+    async def _send(self, seat: SourceSeat, entry: list[int], buffer: bytearray, used: int) -> None:
         side = self._side
         try:
             await side.cloud.produce(seat.route.cloud_topic, seat.partition, memoryview(buffer)[:used])
@@ -265,11 +261,18 @@ class SealWork:
         except Stopped:
             return
         finally:
-            if fetched is not None:
-                fetched.release(chunk.size)
+            side.budget.release(used)
         side.buffers.give_back(buffer)
         if not seat.held and seat.acknowledged(entry) and self._lane.open:
             side.moved[seat.where] = Position(seat.position, side.words(seat.topic_id))
+
+    def positions(self) -> dict[tuple[str, int], Position]:
+        """Return the position of every source partition of this lane."""
+        return {
+            seat.where: Position(seat.position, self._side.words(seat.topic_id))
+            for seat in self.seats.values()
+            if seat.position >= 0 and not seat.log_start
+        }
 
     # The end
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _COMMIT_EVERY = 1.0  # seconds
+_COMMIT_ALL_EVERY = 3600.0  # seconds
 _SOURCE_AWAY_MS = 10_000
 _STATES = {"flowing": State.LIVE, "waiting": State.LIVE, "held": State.HELD}
 
@@ -41,6 +42,7 @@ class Sealing:
     ) -> None:
         self.settings, self.control, self.watch = settings, control, watch
         self.source, self.cloud = source, cloud
+        self.budget = source.budget
         self.project_id = control.trust.project_id
         self.buffers = Buffers()
         self.counters: Counter[str] = Counter()
@@ -110,8 +112,15 @@ class Sealing:
 
     async def keep_positions(self) -> None:
         """Commit what moved, for ever."""
+        loop = asyncio.get_running_loop()
+        whole = loop.time()
         while True:
             await asyncio.sleep(_COMMIT_EVERY)
+            if loop.time() - whole >= _COMMIT_ALL_EVERY:
+                # A group that nobody joins loses its offsets after offsets.retention.minutes, moved or not.
+                whole = loop.time()
+                for work in self._works():
+                    self.moved = {**work.positions(), **self.moved}
             await self.commit()
 
     async def commit(self) -> None:
