@@ -155,16 +155,6 @@ class Section:
             return default
         return number
 
-    def truth(self, setting: str, *, default: bool) -> bool:
-        """Give true or false, the default when missing or refused."""
-        node = self.value(setting)
-        if node is None:
-            return default
-        if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:bool":
-            return node.value.lower() in {"true", "yes", "on"}
-        self.fault(setting, f"must be true or false, not {kind(node)}")
-        return default
-
     def section(self, setting: str, *, required: bool = False, cure: str = "") -> Section | None:
         """Give a section below this one."""
         node = self.value(setting, required=required, cure=cure)

@@ -159,6 +159,20 @@ def test_a_worker_without_an_identity_names_the_command_that_makes_it(tmp_path: 
     assert "has no mapping to open" in ended.stderr
 
 
+def test_up_passes_on_what_its_worker_says_and_ends_with_2_when_no_new_start_would_help(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(
+        "project: acme\nsite: berlin\nidentity: s\nstate: state\n"
+        'local: {bootstrap: "localhost:1"}\ncloud: {bootstrap: "cloud:1"}\nmappings:\n'
+        "  - {channel: a, seal: x, to: c.x}\n"
+    )
+    ended = run("-c", "import sys; from sealwire.app.cli import main; sys.exit(main())", "up", str(path))
+    assert ended.returncode == 2
+    assert "There is no identity 's'" in ended.stderr
+    assert "not started again" in ended.stderr
+    assert ended.stderr.count("worker started") == 1
+
+
 def test_the_examples_are_right_but_for_the_client_file_that_is_yours(tmp_path: Path) -> None:
     examples = sorted((Path(__file__).parents[2] / "deploy" / "examples").glob("*.yaml"))
     assert examples

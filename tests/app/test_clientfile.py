@@ -162,3 +162,20 @@ def test_any_bytes_are_read_or_refused_with_faults(tmp_path_factory: pytest.Temp
         clientfile.read(path)
     except Faults as found:
         assert found.faults  # noqa: PT017 - either is right; nothing else may be raised
+
+
+def test_a_command_takes_its_cluster_from_option_or_client_file(tmp_path: Path) -> None:
+    path = tmp_path / "kafka.config"
+    path.write_text("bootstrap.servers=b:2\nsecurity.protocol=SSL\n")
+    assert clientfile.cluster("a:1", None, embedded=True).embedded
+    assert clientfile.cluster(None, path).bootstrap == "b:2"
+    given = clientfile.cluster("a:1", path)
+    assert (given.bootstrap, given.security["security.protocol"]) == ("a:1", "SSL")
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "words"), [(None, "name the cluster with --bootstrap"), ("a", "is not host:port")]
+)
+def test_a_command_without_a_cluster_is_refused(bootstrap: str | None, words: str) -> None:
+    with pytest.raises(Faults, match=words):
+        clientfile.cluster(bootstrap, None)

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-
 from sealwire.agents.admin import Admin, TopicPlan
 from sealwire.agents.settings import Cluster
 from sealwire.app import cli, topics
@@ -97,5 +96,5 @@ def test_a_cluster_that_is_away_is_named(local: Cluster, monkeypatch: pytest.Mon
     monkeypatch.setattr("sealwire.agents.blocking.TIMEOUT", 0.2)
     monkeypatch.setattr("sealwire.agents.admin.TIMEOUT", 0.2)
     del local
-    with pytest.raises(Failure, match="No answer from 127.0.0.1:1: "):
+    with pytest.raises(Failure, match=r"No answer from 127\.0\.0\.1:1: "):
         topics.make_project_topics(Cluster("127.0.0.1:1"), "acme")

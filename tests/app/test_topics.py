@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, cast
 
 import pytest
+from sealwire.agents.blocking import ClusterRefused
 from sealwire.agents.settings import TABLE
 from sealwire.app import topics
 from sealwire.app.config import Node, load
@@ -13,6 +15,8 @@ from sealwire.app.topics import Deed, Step
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sealwire.agents.admin import Admin
 
 LANES = "_sealwire.acme.berlin.seal.lanes"
 OPEN_LANES = "_sealwire.acme.berlin.open.lanes"
@@ -60,13 +64,13 @@ def test_a_source_topic_that_is_missing_is_waited_for_by_name(node: Node) -> Non
 
 def test_a_site_gets_lanes_cursors_and_sinks(node: Node) -> None:
     steps = topics.site_steps(node, {}, {"c.y": 6})
-    ours = {topic: ("make", 4) for topic in (LANES, OPEN_LANES, CURSORS, *TABLES)}
+    ours = dict.fromkeys((LANES, OPEN_LANES, CURSORS, *TABLES), ("make", 4))
     assert deeds(steps) == {**ours, "y": ("make", 6)}
     assert next(step for step in steps if step.topic == CURSORS).config["cleanup.policy"] == "compact"
 
 
 def test_a_site_that_has_all_gets_nothing(node: Node) -> None:
-    there = {topic: 4 for topic in (LANES, OPEN_LANES, CURSORS, *TABLES)} | {"y": 8}
+    there = dict.fromkeys((LANES, OPEN_LANES, CURSORS, *TABLES), 4) | {"y": 8}
     assert {step.deed for step in topics.site_steps(node, there, {"c.y": 6})} == {Deed.KEEP}
 
 
@@ -93,3 +97,27 @@ def test_a_project_gets_three_topics_of_one_partition(node: Node) -> None:
 def test_a_project_topic_of_many_partitions_is_refused() -> None:
     with pytest.raises(Failure, match=r"acme\.control has 3 partitions, and must have 1"):
         topics.refuse(topics.project_steps("acme", {"acme.control": 3}), "cure")
+
+
+class Answering:
+    """An administrator's client that knows one setting, or may not be asked."""
+
+    def __init__(self, answer: str | Exception) -> None:
+        self._answer = answer
+
+    async def config(self, _name: str) -> dict[str, str]:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return {"max.message.bytes": self._answer}
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [("1048588", {"c.x": 1048588}), ("8388608", {}), (ClusterRefused("no"), {}), ("-", {})],
+)
+def test_a_topic_that_takes_no_large_envelope_is_found_where_the_broker_tells(
+    node: Node, answer: str | Exception, found: dict[str, int]
+) -> None:
+    steps = topics.cloud_steps(node, {"x": 3}, {"c.x": 3, "c.y": 1})
+    admin = cast("Admin", Answering(answer))
+    assert asyncio.run(topics.small_topics(admin, steps)) == found
