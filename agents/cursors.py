@@ -107,4 +107,6 @@ class CursorLog:
 
 def readable(error: Rejected) -> str:
     """Say what a cursor topic that cannot be read means to an operator."""
-    return f"the cursor topic holds what is no delivery record of this release ({error}): was it written by someone else?"
+    return (
+        f"the cursor topic holds what is no delivery record of this release ({error}): was it written by someone else?"
+    )

@@ -71,7 +71,9 @@ class OpenWork:
         deliveries, self._positions = await self._log.read_back()
         for delivery in deliveries.values():
             cursor = delivery.cursor
-            sink_topic = next((r.sink_topic for r in self._side.settings.open if r.channel == cursor.source.channel), "")
+            sink_topic = next(
+                (r.sink_topic for r in self._side.settings.open if r.channel == cursor.source.channel), ""
+            )
             self.standings[cursor.source] = Standing(cursor, cursor, sink_topic, ("", cursor.source.partition))
 
     async def deal(self, facts: Facts) -> None:
@@ -82,7 +84,9 @@ class OpenWork:
         for route in self._side.settings.open:
             cloud = facts.cloud.get(route.cloud_topic)
             if cloud is None:
-                words = f"cloud topic {route.cloud_topic} is missing: at the sending site, sealwire topics apply makes it"
+                words = (
+                    f"cloud topic {route.cloud_topic} is missing: at the sending site, sealwire topics apply makes it"
+                )
                 self._side.trouble[route.cloud_topic] = words
                 self._side.say(words)
                 continue
@@ -277,7 +281,7 @@ class OpenWork:
             default=0,
         )
 
-    def _deliver(  # noqa: PLR0913, PLR0917 - one delivery has seven sides
+    def _deliver(
         self,
         seat: CloudSeat,
         entry: list[int],
@@ -292,7 +296,9 @@ class OpenWork:
             headers = walk(opened.batches, inner.first, inner.next)
             count = sum(header.record_count for header in headers)
             if (count, len(headers)) != (inner.record_count, inner.batch_count):
-                message = f"{count} records in {len(headers)} batches, {inner.record_count} in {inner.batch_count} stated"
+                message = (
+                    f"{count} records in {len(headers)} batches, {inner.record_count} in {inner.batch_count} stated"
+                )
                 raise Implausible(message)
             batches = [header.cut_from(opened.batches) for header in headers if header.last_offset >= from_offset]
             if batches and headers and from_offset >= 0:
@@ -422,7 +428,9 @@ class OpenWork:
             "topic_id": source.topic_id.hex(),
             "partition": source.partition,
             "state": str(state),
-            "why": ": ".join(each for each in (str(reason) if reason and state is not State.FLOWING else "", standing.words) if each),
+            "why": ": ".join(
+                each for each in (str(reason) if reason and state is not State.FLOWING else "", standing.words) if each
+            ),
             "cursor": cursor.next,
             "lag": max(lag, 0) if lag is not None else None,
             "session": standing.session.hex(),

@@ -35,7 +35,7 @@ class Opening:
 
     direction = "open"
 
-    def __init__(  # noqa: PLR0913, PLR0917 - two clusters, read and written
+    def __init__(
         self,
         settings: Settings,
         control: Control,

@@ -17,9 +17,9 @@ from sealwire.agents import clock
 from sealwire.agents.batches import Chunk, Limits, cut
 from sealwire.agents.positions import Position
 from sealwire.agents.seat import OffsetOutOfRange
+from sealwire.agents.single import record_frame
 from sealwire.agents.source_seat import SourceSeat
 from sealwire.agents.topics import lane_of
-from sealwire.agents.single import record_frame
 from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys import compression, envelope
 from sealwire.keys.envelope import LOG_START, Cause, Compression, Inner, Kind, Layout, Place
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from sealwire.agents.admin import TopicFacts
     from sealwire.agents.lane import Lane
-    from sealwire.agents.seat import Fetched
     from sealwire.agents.sealing import Sealing
+    from sealwire.agents.seat import Fetched
     from sealwire.agents.senders import Sending
     from sealwire.agents.topics import Facts
 

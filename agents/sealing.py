@@ -9,19 +9,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
+from sealwire.agents.blocking import ClusterAway, ClusterRefused
 from sealwire.agents.buffers import Buffers
 from sealwire.agents.positions import Positions
 from sealwire.agents.sealer import SealWork
 from sealwire.agents.senders import Senders
-from sealwire.agents.blocking import ClusterAway, ClusterRefused
 from sealwire.keys.progress import PartitionProgress, State, TopicProgress
 
 if TYPE_CHECKING:
     from sealwire.agents.control import Control
     from sealwire.agents.lane import Lane
     from sealwire.agents.lanes import Lanes
-    from sealwire.agents.positions import Position
     from sealwire.agents.ports import Reader, Writer
+    from sealwire.agents.positions import Position
     from sealwire.agents.settings import Settings
     from sealwire.agents.topics import TopicWatch
 
@@ -37,9 +37,7 @@ class Sealing:
 
     direction = "seal"
 
-    def __init__(
-        self, settings: Settings, control: Control, watch: TopicWatch, source: Reader, cloud: Writer
-    ) -> None:
+    def __init__(self, settings: Settings, control: Control, watch: TopicWatch, source: Reader, cloud: Writer) -> None:
         self.settings, self.control, self.watch = settings, control, watch
         self.source, self.cloud = source, cloud
         self.budget = source.budget

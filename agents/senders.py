@@ -135,9 +135,7 @@ class Senders:
         self.why[channel] = why
         self._sending.pop(channel, None)
 
-    async def _begin(
-        self, channel: str, readers: tuple[tuple[bytes, KeyPackage], ...], credential: bytes
-    ) -> None:
+    async def _begin(self, channel: str, readers: tuple[tuple[bytes, KeyPackage], ...], credential: bytes) -> None:
         now = clock.now()
         control = self._control
         number = self._numbers.get(channel, 0) + 1

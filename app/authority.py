@@ -158,7 +158,7 @@ class Authority:
         words = f"{member.name}: admitted at site {member.site} as {print_}, credential {member.serial}"
         return Verdict(request.digest, answer, member, words, proven=True)
 
-    def _refuse(  # noqa: PLR0913
+    def _refuse(
         self,
         request: Request,
         reason: Reason,

@@ -8,6 +8,7 @@ import sys
 from typing import Final
 
 import click
+
 from sealwire.app import guard
 from sealwire.app.faults import CONFIGURATION, did_you_mean
 

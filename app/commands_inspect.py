@@ -38,7 +38,7 @@ LARGEST = 16 << 20  # bytes of a file with an envelope
 @click.option("--records", "most", default=3, show_default=True, help="How many source records to show.")
 @options.identity
 @options.cloud
-def inspect(  # noqa: PLR0913, PLR0917
+def inspect(
     topic: str,
     partition: int,
     offset: int | None,
@@ -78,7 +78,7 @@ def _show_outside(console: Console, record: CloudRecord, place: str) -> int:
     return RUNTIME if view.refused else 0
 
 
-def _show_inside(  # noqa: PLR0913, PLR0917
+def _show_inside(
     console: Console,
     record: CloudRecord,
     topic: str,

@@ -57,7 +57,7 @@ def identity_create(name: str, state: Path, custody: Custody) -> None:
 @click.option("--wait", default=WAIT_S, show_default=True, metavar="SECONDS", help="How long to wait for the answer.")
 @click.option("--request-file", type=options.FILE, help="By hand: write the request here, send nothing.")
 @click.option("--answer", type=options.FILE, help="By hand: take the authority's answer from this file.")
-def enroll(  # noqa: PLR0913, PLR0917
+def enroll(
     ticket: str | None,
     name: str,
     state: Path,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
 from sealwire.app import clientfile, logs, screen, status_page
 from sealwire.app.config import require
 from sealwire.app.faults import RUNTIME, Failure
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+
     from sealwire.agents.settings import Cluster
     from sealwire.app.topics import Step
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import yaml
+
 from sealwire.agents.settings import Cluster, Direction, Settings
 from sealwire.app import clientfile, names
 from sealwire.app.custody import Custody, default_key_file, default_state

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from confluent_kafka import Message
+
     from sealwire.app.demo_check import Where
 
 READER: Final = "the reader at the cloud"

@@ -13,14 +13,15 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from sealwire.app.inspect import stamp, text
 from sealwire.app.demo_check import headers
 from sealwire.app.demo_stage import SITES
+from sealwire.app.inspect import stamp, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from confluent_kafka import Message
+
     from sealwire.app.demo_stage import Stage
     from sealwire.app.demo_watch import Views
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from confluent_kafka import KafkaError, Message
+
     from sealwire.app.demo_records import Line
 
 ONE_RECORD_S: Final = 30.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import yaml
+
 from sealwire.app.faults import Fault, did_you_mean, nearest
 
 if TYPE_CHECKING:

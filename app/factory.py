@@ -14,6 +14,7 @@ from sealwire.app.vault import open_vault
 
 if TYPE_CHECKING:
     import faust
+
     from sealwire.agents.settings import Direction
     from sealwire.app.config import Node
 

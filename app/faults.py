@@ -36,7 +36,7 @@ class Fault:
         return f"{place}: {about}{self.problem}" + (f" ({self.cure})" if self.cure else "")
 
 
-class Faults(Exception):  # noqa: N818 - it is what it is called: all the faults at once
+class Faults(Exception):
     """Everything that is wrong in the files read, at once; never empty."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
@@ -45,7 +45,7 @@ class Faults(Exception):  # noqa: N818 - it is what it is called: all the faults
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
-class Failure(Exception):  # noqa: N818 - the word of the command line
+class Failure(Exception):
     """An expected failure of a command: its cause, its cure, and the exit code that says whose move it is.
 
     Raised anywhere under the command line; the guard there prints cause and cure and nothing else.

@@ -111,7 +111,7 @@ def session_known(envelope: bytes, secrets: Secrets) -> bool:
     return envelopes.read_header(envelope).session_id in secrets.inbound
 
 
-def opened(  # noqa: PLR0913, PLR0917
+def opened(
     record: CloudRecord,
     topic: str,
     partition: int,

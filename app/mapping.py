@@ -10,6 +10,7 @@ from sealwire.app.names import channel_problem, collision, project_topics, topic
 
 if TYPE_CHECKING:
     import yaml
+
     from sealwire.app.document import Section, Word
     from sealwire.app.names import Rule
 

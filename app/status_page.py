@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
+
 from sealwire.app import screen
 from sealwire.app.status import now_ms, rows
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+
     from sealwire.app.status import Word
 
 SESSION_SHOWN = 8  # hexadecimal digits of a session id: enough to tell sessions apart

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import structlog
+
 from sealwire.app.factory import NODE, PASSPHRASE_FD
 from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure
 

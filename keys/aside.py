@@ -30,7 +30,7 @@ class Waiting:
     session: bytes | None = None
 
 
-class Later(Exception):  # noqa: N818
+class Later(Exception):
     """The statement cannot be judged yet. Without `after`, `member` and `session` it waits for a newer root."""
 
     def __init__(

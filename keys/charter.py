@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
 from sealwire.keys import policy, primitives, wire
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.wire import SKEW, Fields, Type

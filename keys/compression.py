@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import zstandard
+
 from sealwire.keys.reason import Reason, Rejected
 
 if TYPE_CHECKING:

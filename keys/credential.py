@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+
 from sealwire.keys import wire
 from sealwire.keys.primitives import ED25519, SIGNATURE_SIZE
 from sealwire.keys.reason import Misuse, Reason, Rejected
@@ -68,7 +69,7 @@ class Credential(CredentialFields, frozen=True, dict=True):
 _DECODER: Final = msgspec.msgpack.Decoder(CredentialFields)
 
 
-def make(  # noqa: PLR0913
+def make(
     root: Root,
     authority: SigningKey,
     *,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+
 from sealwire.keys import wire
 from sealwire.keys.source import SourcePartition, Span, read_name, write_name
 from sealwire.keys.standing import VERSION, Cursor, CursorFields, pack_cursor, unpack_cursor, versioned

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
 from sealwire.keys import keypackage, primitives, wire
 from sealwire.keys import session as sessions
 from sealwire.keys.primitives import ENC_SIZE, WRAPPED_SIZE, Random
@@ -62,7 +63,7 @@ class GrantsFields(Fields, frozen=True):
 _DECODER: Final = msgspec.msgpack.Decoder(GrantsFields)
 
 
-def _info(  # noqa: PLR0913, PLR0917
+def _info(
     suite: int, project_id: bytes, sender: bytes, session_id: bytes, channel: str, recipient: bytes, window_start: int
 ) -> bytes:
     fields = (
@@ -77,7 +78,7 @@ def _info(  # noqa: PLR0913, PLR0917
     return _HEAD + b"".join(len(part).to_bytes(2, "big") + part for part in fields)
 
 
-def wrap(  # noqa: PLR0913, PLR0917
+def wrap(
     outbound: OutboundSession,
     readers: Sequence[tuple[bytes, KeyPackageFields]],
     number: int,

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
 from sealwire.keys import wire
 from sealwire.keys.primitives import RECEIVING_SIZE, SUITE, Random, ReceivingKey
 from sealwire.keys.reason import Misuse, Reason, Rejected
@@ -81,7 +82,7 @@ def wanted(now: int) -> tuple[tuple[int, int], ...]:
     return tuple(sorted([*short, *((day + step * DAY, day + (step + 1) * DAY) for step in range(DAY_COUNT))]))
 
 
-def renew(  # noqa: PLR0913, PLR0917
+def renew(
     identity: Identity,
     credential: CredentialFields,
     project_id: bytes,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
 from sealwire.keys import primitives, wire
 from sealwire.keys.primitives import NONCE_ZERO, TAG_SIZE, Random
 
@@ -25,7 +26,7 @@ SALT_SIZE: Final = 16
 Ciphertext = Annotated[bytes, msgspec.Meta(min_length=TAG_SIZE)]
 
 
-def write(  # noqa: PLR0913, PLR0917
+def write(
     kind: Type,
     project_id: bytes,
     fields: wire.Fields,
@@ -54,7 +55,7 @@ def write(  # noqa: PLR0913, PLR0917
     return wire.finish(kind, before + primitives.aead_seal(key, NONCE_ZERO, plaintext, before), [signer])
 
 
-def read(  # noqa: PLR0913, PLR0917
+def read(
     frame: Frame, salt: bytes, ciphertext: bytes, label: str, secret: bytes, session_id: bytes, author: bytes
 ) -> bytes:
     """Give the plaintext, or raise `Rejected` (bad-ciphertext). The frame's signature was checked before."""

@@ -72,7 +72,7 @@ class Opened:
         return self.inner.span
 
 
-def open_envelope(  # noqa: PLR0913 -- what an opener knows comes from six places
+def open_envelope(
     envelope: Buffer,
     place: Place,
     record_key: Buffer | None,

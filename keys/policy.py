@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
 from sealwire.keys import wire
 
 if TYPE_CHECKING:

@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.hpke import (
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nacl import bindings as sodium
 from nacl.exceptions import BadSignatureError
+
 from sealwire.keys.reason import Misuse, Reason, Rejected
 
 Buffer = bytes | bytearray | memoryview

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
 from sealwire.keys import lastfield, wire
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.wire import SKEW, Fields, Type
@@ -83,7 +84,7 @@ _DECODER: Final = msgspec.msgpack.Decoder(ProgressFields)
 _TOPICS: Final = msgspec.msgpack.Decoder(tuple[TopicProgress, ...])
 
 
-def make(  # noqa: PLR0913, PLR0917
+def make(
     outbound: OutboundSession,
     number: int,
     as_of: int,

@@ -65,7 +65,7 @@ class Reason(StrEnum):
     CHARTER_OLD = "charter-old"
 
 
-class Rejected(Exception):  # noqa: N818  (an outcome that others cause)
+class Rejected(Exception):
     """They erred: bytes or statements from outside do not pass. ``detail`` never holds a secret or plaintext."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
@@ -79,5 +79,5 @@ class Rejected(Exception):  # noqa: N818  (an outcome that others cause)
         return type(self), (self.reason, self.detail)
 
 
-class Misuse(Exception):  # noqa: N818
+class Misuse(Exception):
     """We erred: a caller of this package passed what its contract excludes. A bug, never the work of the cloud."""

@@ -18,6 +18,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
 from sealwire.keys import credential as credentials
 from sealwire.keys import identity as identities
 from sealwire.keys import primitives, wire
@@ -142,7 +143,7 @@ def read(statement: bytes, project_id: bytes) -> Request:
     return Request(**msgspec.structs.asdict(fields), digest=frame.digest, frame=frame)
 
 
-def answer(  # noqa: PLR0913
+def answer(
     root: Root,
     authority: SigningKey,
     request_digest: bytes,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
 from sealwire.keys import lastfield, wire
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.source import SourcePartition, Span
@@ -73,7 +74,7 @@ _DECODER: Final = msgspec.msgpack.Decoder(ResealFields)
 _WANTED: Final = msgspec.msgpack.Decoder(_Wanted)
 
 
-def make(  # noqa: PLR0913, PLR0917
+def make(
     identity: Identity,
     credential: bytes,
     inbound: InboundSession,

@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
 from sealwire.keys import primitives, wire
 from sealwire.keys.primitives import ED25519
 from sealwire.keys.reason import Misuse, Reason, Rejected
@@ -87,7 +88,7 @@ class Root(RootFields, frozen=True, dict=True):
 _DECODER: Final = msgspec.msgpack.Decoder(RootFields)
 
 
-def make_first(  # noqa: PLR0913, PLR0917
+def make_first(
     project_name: str,
     root_signers: Sequence[SigningKey],
     threshold: int,

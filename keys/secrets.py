@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
+
 from sealwire.keys import identity as identities
 from sealwire.keys import wire
 from sealwire.keys.identity import Identity

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
 from sealwire.keys import primitives, wire
 from sealwire.keys.primitives import ED25519, SECRET_SIZE, SEED_SIZE, SUITE, Random, SigningKey
 from sealwire.keys.reason import Misuse, Reason, Rejected
@@ -130,9 +131,7 @@ _DECODER: Final = msgspec.msgpack.Decoder(SessionFields)
 _STORED: Final = msgspec.msgpack.Decoder(_Stored)
 
 
-def commitment(  # noqa: PLR0913, PLR0917
-    secret: bytes, project_id: bytes, member_id: bytes, channel: str, made_at: int, not_after: int
-) -> bytes:
+def commitment(secret: bytes, project_id: bytes, member_id: bytes, channel: str, made_at: int, not_after: int) -> bytes:
     """Give the session id that a secret makes, 32 bytes. A secret of another length than 32 bytes is `Misuse`."""
     if len(secret) != SECRET_SIZE:
         raise Misuse(f"a session secret has {SECRET_SIZE} bytes, not {len(secret)}")
@@ -148,7 +147,7 @@ def commitment(  # noqa: PLR0913, PLR0917
     )
 
 
-def start(  # noqa: PLR0913, PLR0917
+def start(
     identity: Identity,
     credential: bytes,
     project_id: bytes,

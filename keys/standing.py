@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 import msgspec
+
 from sealwire.keys import wire
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.source import SourcePartition, Span

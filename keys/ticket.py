@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+
 from sealwire.keys import primitives, wire
 from sealwire.keys import request as requests
 from sealwire.keys import root as roots

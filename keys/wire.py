@@ -20,6 +20,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypeVar
 
 import msgspec
+
 from sealwire.keys import primitives
 from sealwire.keys.primitives import SIGNATURE_SIZE, SUITE
 from sealwire.keys.reason import Misuse, Reason, Rejected

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sealwire.app.cli import main
 from sealwire.app.embedded import EmbeddedBroker
 
@@ -67,7 +68,7 @@ def test_an_authority_in_a_process_of_its_own_answers_and_ends_at_a_signal(
     run("project", "cloud", "-d", "acme", "--bootstrap", broker.bootstrap, "--embedded")
     mine = ticket(here, capfdbinary)
     command = [sys.executable, "-c", "import sys; from sealwire.app.cli import main; sys.exit(main())"]
-    authority = subprocess.Popen([*command, "authority", "run", "-d", "acme"], stderr=subprocess.PIPE)  # noqa: S603
+    authority = subprocess.Popen([*command, "authority", "run", "-d", "acme"], stderr=subprocess.PIPE)
     try:
         assert run("enroll", mine, "--identity", "producer1") == 0
         assert run("authority", "run", "-d", "acme", "--once") == 2

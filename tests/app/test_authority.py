@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sealwire.app import project as projects
 from sealwire.app.authority import Authority, Verdict
 from sealwire.app.books import Books

@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sealwire.app.books import Books, MemberRow, TicketRow
 from sealwire.app.faults import Failure
 
@@ -143,7 +144,7 @@ def test_a_member_keeps_its_own_name(books: Books) -> None:
 
 
 def test_books_on_a_full_disk_change_nothing_and_say_so(books: Books) -> None:
-    books._base.execute("PRAGMA max_page_count = 1")  # noqa: SLF001 - the one way to fill a disk in a test
+    books._base.execute("PRAGMA max_page_count = 1")
 
     def spend() -> None:
         with books.transaction():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from sealwire.app import cli, guard
 from sealwire.app.faults import Failure, Fault, Faults
 
@@ -17,7 +18,7 @@ DEADLINE_S = 60
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own program
+    return subprocess.run(
         [sys.executable, *words],
         capture_output=True,
         text=True,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sealwire.app import clientfile
 from sealwire.app.faults import Faults
 from sealwire.app.properties import parse

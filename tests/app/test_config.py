@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sealwire.app.config import Node, load
 from sealwire.app.custody import Custody
 

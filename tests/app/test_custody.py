@@ -8,6 +8,7 @@ import pty
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sealwire.app import custody as custodies
 from sealwire.app.custody import Cost, Custody, make_key_file, read_key_file
 from sealwire.app.faults import Failure

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+
 from sealwire.app import embedded
 from sealwire.app.embedded import BrokerFailed, BrokerMissing, EmbeddedBroker
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+
 from sealwire.agents.settings import Cluster
 from sealwire.app import papers
 from sealwire.app import project as projects

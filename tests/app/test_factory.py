@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from sealwire.app import factory, membership
 from sealwire.app.config import Node, load
 from sealwire.app.custody import Custody, make_key_file

@@ -11,6 +11,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from click.testing import CliRunner
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+
 from sealwire.agents.settings import Cluster
 from sealwire.app import inspect as views
 from sealwire.app import project as projects

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sealwire.agents.admin import Admin, TopicPlan
 from sealwire.agents.settings import Cluster
 from sealwire.app import cli, topics

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sealwire.app.config import Node, load
 from sealwire.app.names import topic_problem
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sealwire.app import membership
 from sealwire.app.config import Node, load
 from sealwire.app.faults import Failure

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from sealwire.app import cli
 from sealwire.app.status import fetch, last_word
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 import pytest
+
 from sealwire.agents.blocking import ClusterRefused
 from sealwire.agents.settings import TABLE
 from sealwire.app import topics

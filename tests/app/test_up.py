@@ -10,6 +10,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
+
 from sealwire.app import up
 from sealwire.app.config import Node, load
 from sealwire.app.faults import Failure
@@ -37,7 +38,7 @@ def worker(directory: Path, program: str, *, passphrase: str | None = None, name
 
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while not true():  # noqa: ASYNC110 - what happens in another process has no event here
+        while not true():
             await asyncio.sleep(0.01)
 
 

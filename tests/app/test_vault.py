@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sealwire.app import vault as vaults
 from sealwire.app.custody import Cost, Custody, make_key_file
 from sealwire.app.faults import Failure
@@ -202,7 +203,7 @@ def test_a_process_that_is_killed_while_it_saves_leaves_one_of_its_whole_vaults(
         "print('ready', flush=True)\n"
         "while True: vault.save(replace(vault.load(), request=bytes(100000)))\n"
     )
-    child = subprocess.Popen(  # noqa: S603 - our own code
+    child = subprocess.Popen(
         [sys.executable, "-c", code, str(file), str(custody.key_file)], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout is not None

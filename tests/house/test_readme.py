@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 MARKED = re.compile(
-    r"(?:<!-- (?P<what>run|walk): (?P<which>\S+) -->\n)?```(?P<language>sh|yaml)\n(?P<body>.*?)```", re.S
+    r"(?:<!-- (?P<what>run|walk): (?P<which>\S+) -->\n)?```(?P<language>sh|yaml)\n(?P<body>.*?)```", re.DOTALL
 )
 TEST_ID = re.compile(r"tests/[a-z_]+/(?:test_)?[a-z_]+\.py(?:::test_[a-z0-9_]+)?")
 LINKS = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
@@ -170,7 +170,7 @@ def test_the_walk_through_two_sites_delivers_a_record(site: Site) -> None:
     producer.produce("orders", spoken[1].encode())
     assert producer.flush(10) == 0
 
-    assert _first_value(sink, "orders") == spoken[1].encode(), site._logs()  # noqa: SLF001 - a failure shows what was said
+    assert _first_value(sink, "orders") == spoken[1].encode(), site._logs()
     shown = site.type_line(status).stdout
     assert "producer1" in shown
     assert "ready" in shown

@@ -4,11 +4,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statement_world import ANNA, AUTHORITY, BERT, DAY, HOUR, MINUTE, NOW, PROJECT, ROOT, flips, signing
+
 from sealwire.keys import charter, policy, wire
 from sealwire.keys.charter import CharterFields, PolicyRow, Refusal
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.wire import Type
-from statement_world import ANNA, AUTHORITY, BERT, DAY, HOUR, MINUTE, NOW, PROJECT, ROOT, flips, signing
 
 MEMBER = (("role", "member"), ("site", "berlin"))
 SENDERS = policy.table({"role": ["member"], "site": ["berlin", "paris"]})

@@ -4,11 +4,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statement_world import ANNA, AUTHORITY, DAY, MINUTE, NOW, PROJECT, ROOT, Draws, flips, signing
+
 from sealwire.keys import credential, identity, wire
 from sealwire.keys.credential import CredentialFields
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.wire import Type
-from statement_world import ANNA, AUTHORITY, DAY, MINUTE, NOW, PROJECT, ROOT, Draws, flips, signing
 
 
 def refusal(statement: bytes, now: int = NOW) -> Reason:

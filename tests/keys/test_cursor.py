@@ -9,6 +9,8 @@ import pytest
 import vector_world as world
 from hypothesis import given
 from hypothesis import strategies as st
+from vector_world import NOW, inner, lost, seeded
+
 from sealwire.keys import delivery
 from sealwire.keys.cursor import (
     FLOOR_ALLOWANCE,
@@ -31,7 +33,6 @@ from sealwire.keys.inner import LOG_START, RESEAL, Inner
 from sealwire.keys.opening import Opened
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.source import SourcePartition, Span
-from vector_world import NOW, inner, lost, seeded
 
 SESSION = world.inbound(world.outbound(made_at=NOW))
 SOURCE = inner().source("orders")

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 import vector_world as world
+from vector_world import MADE_AT, NOW, PLACE, Forge, Seeded, batch, inner, inner_bytes, lost, seeded
+
 from sealwire.keys import compression, envelope, primitives
 from sealwire.keys.envelope import OVERHEAD, Inner, padding_of, read_header, seal, sealed_size
 from sealwire.keys.inner import Cause, Kind, Layout
 from sealwire.keys.padding import LEAST, padme
 from sealwire.keys.reason import Misuse, Reason, Rejected
-from vector_world import MADE_AT, NOW, PLACE, Forge, Seeded, batch, inner, inner_bytes, lost, seeded
 
 MINE = world.outbound()
 BATCH = batch()

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 import sealwire.keys
 from sealwire.keys import envelope, grant, inner, lastfield, opening, progress, reseal, session, wire
 from sealwire.keys.reason import Reason

@@ -7,13 +7,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statement_world import ANNA, BERT, DAY, HOUR, NOW, PROJECT, ROOT, Draws, flips
+
 from sealwire.keys import credential, grant, keypackage, primitives, session, wire
 from sealwire.keys.grant import Grant, GrantsFields
 from sealwire.keys.keypackage import KeyPackageFields, Window
 from sealwire.keys.primitives import ReceivingKey
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.wire import Type
-from statement_world import ANNA, BERT, DAY, HOUR, NOW, PROJECT, ROOT, Draws, flips
 
 if TYPE_CHECKING:
     from sealwire.keys.session import Claim

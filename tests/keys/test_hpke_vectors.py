@@ -16,6 +16,7 @@ from cryptography.hazmat.bindings._rust import openssl
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, Suite
+
 from sealwire.keys import primitives
 from sealwire.keys.primitives import ReceivingKey
 
@@ -30,7 +31,7 @@ AEADS = {1: AEAD.AES_128_GCM, 2: AEAD.AES_256_GCM, 3: AEAD.CHACHA20_POLY1305}
 
 def opened(suite: Suite, enc: bytes, ciphertext: bytes, private: Any, info: bytes, aad: bytes) -> bytes:  # noqa: ANN401
     """The one pinned use of a private name."""
-    return openssl.hpke._decrypt_with_aad(suite, enc + ciphertext, private, info, aad)  # noqa: SLF001
+    return openssl.hpke._decrypt_with_aad(suite, enc + ciphertext, private, info, aad)
 
 
 def vectors(file: str, kem: int, kdf: int = 1) -> Iterator[dict[str, Any]]:

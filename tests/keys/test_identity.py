@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import hashlib
 
-from sealwire.keys import identity
 from statement_world import DAY, NOW, Draws
+
+from sealwire.keys import identity
 
 
 def test_a_member_id_is_the_sha_256_of_the_first_key_and_stays_when_the_key_is_replaced() -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statement_world import ANNA, BERT, HOUR, MINUTE, NOW, PROJECT, Draws, flips
+
 from sealwire.keys import keypackage, wire
 from sealwire.keys.keypackage import DAY, SHORT, KeyPackageFields, Window
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.wire import Type
-from statement_world import ANNA, BERT, HOUR, MINUTE, NOW, PROJECT, Draws, flips
 
 PACKAGE = keypackage.read(BERT.package, PROJECT, BERT.credential, NOW)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import vector_people as people
 import vector_world as world
+from vector_world import NOW, PLACE, Forge, Seeded, batch, inner, inner_bytes, seeded
+
 from sealwire.keys import compression
 from sealwire.keys.envelope import seal
 from sealwire.keys.inner import Compression
@@ -16,7 +18,6 @@ from sealwire.keys.primitives import SigningKey, digest
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.secrets import Secrets
 from sealwire.keys.trust import Trust
-from vector_world import NOW, PLACE, Forge, Seeded, batch, inner, inner_bytes, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +46,7 @@ class Policy:
             raise self.refusal
 
 
-def opened(  # noqa: PLR0913
+def opened(
     envelope: bytes = GOOD,
     *,
     place: Place = PLACE,

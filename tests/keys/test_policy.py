@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sealwire.keys import policy
 
 NAMES = st.text("abc", min_size=1, max_size=3)

@@ -8,6 +8,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sealwire.keys import primitives
 from sealwire.keys.primitives import ReceivingKey, SigningKey
 from sealwire.keys.reason import Misuse, Reason, Rejected

@@ -7,12 +7,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statement_world import ANNA, BERT, HOUR, MINUTE, NOW, PROJECT, ROOT, Draws, Member, flips
+
 from sealwire.keys import credential, primitives, progress, session, wire
 from sealwire.keys.primitives import NONCE_ZERO
 from sealwire.keys.progress import PartitionProgress, Progress, State, TopicProgress
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.wire import Type
-from statement_world import ANNA, BERT, HOUR, MINUTE, NOW, PROJECT, ROOT, Draws, Member, flips
 
 if TYPE_CHECKING:
     from sealwire.keys.session import InboundSession, OutboundSession

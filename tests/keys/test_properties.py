@@ -9,12 +9,13 @@ import pytest
 import vector_world as world
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vector_world import NOW, PLACE, Forge, Seeded, batch, inner, inner_bytes
+
 from sealwire.keys import compression
 from sealwire.keys.envelope import padding_of, seal, sealed_size
 from sealwire.keys.inner import LOG_START, RESEAL, Compression, Inner
 from sealwire.keys.opening import Opened, UnknownSession, open_envelope
 from sealwire.keys.reason import Reason, Rejected
-from vector_world import NOW, PLACE, Forge, Seeded, batch, inner, inner_bytes
 
 if TYPE_CHECKING:
     from sealwire.keys.trust import Trust

@@ -5,10 +5,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sealwire.keys import credential, identity, request, ticket, wire
-from sealwire.keys.reason import Misuse, Reason, Rejected
-from sealwire.keys.request import AnswerFields, Form, RequestFields
-from sealwire.keys.wire import Type
 from statement_world import (
     ANNA,
     AUTHORITY,
@@ -24,6 +20,11 @@ from statement_world import (
     flips,
     signing,
 )
+
+from sealwire.keys import credential, identity, request, ticket, wire
+from sealwire.keys.reason import Misuse, Reason, Rejected
+from sealwire.keys.request import AnswerFields, Form, RequestFields
+from sealwire.keys.wire import Type
 
 if TYPE_CHECKING:
     from sealwire.keys.credential import Credential

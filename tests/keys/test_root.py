@@ -6,12 +6,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statement_world import AUTHORITY, DAY, NOW, OFFLINE, PROJECT, ROOT, ROOT_BYTES, YEAR, flips, signing
+
 from sealwire.keys import root, wire
 from sealwire.keys.primitives import ED25519
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.root import Root, RootFields
 from sealwire.keys.wire import Type
-from statement_world import AUTHORITY, DAY, NOW, OFFLINE, PROJECT, ROOT, ROOT_BYTES, YEAR, flips, signing
 
 NEW = [signing(f"new root {number}") for number in range(2)]
 

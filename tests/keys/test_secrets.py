@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statement_world import ANNA, BERT, DAY, HOUR, NOW, PROJECT, ROOT, ROOT_BYTES
+
 from sealwire.keys import credential, session
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.secrets import Floor, Secrets
-from statement_world import ANNA, BERT, DAY, HOUR, NOW, PROJECT, ROOT, ROOT_BYTES
 
 if TYPE_CHECKING:
     from sealwire.keys.session import InboundSession

@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statement_world import ANNA, BERT, DAY, HOUR, MINUTE, NOW, PROJECT, ROOT, Draws, flips
+
 from sealwire.keys import credential, session, wire
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.session import InboundSession, SessionFields
 from sealwire.keys.wire import Type
-from statement_world import ANNA, BERT, DAY, HOUR, MINUTE, NOW, PROJECT, ROOT, Draws, flips
 
 if TYPE_CHECKING:
     from sealwire.keys.credential import Credential

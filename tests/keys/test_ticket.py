@@ -5,11 +5,12 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statement_world import AUTHORITY, DAY, MINUTE, NOW, OFFLINE, PROJECT, ROOT, ROOT_BYTES, YEAR, Draws, signing
+
 from sealwire.keys import identity, primitives, request, root, ticket, wire
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.ticket import Admit, Refuse, Same, TicketEntry, TicketFields
 from sealwire.keys.wire import Type
-from statement_world import AUTHORITY, DAY, MINUTE, NOW, OFFLINE, PROJECT, ROOT, ROOT_BYTES, YEAR, Draws, signing
 
 TICKET, TEXT = ticket.make(ROOT_BYTES, {"site": "berlin", "role": "member"}, NOW + DAY, "cloud:9092", Draws("ticket"))
 WHO = identity.create(Draws("who"), NOW)

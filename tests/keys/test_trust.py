@@ -7,6 +7,27 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statement_world import (
+    ANNA,
+    AUTHORITY,
+    BERT,
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    OFFLINE,
+    PROJECT,
+    ROOT,
+    ROOT_BYTES,
+    YEAR,
+    Draws,
+    Member,
+    admit,
+    flips,
+    member,
+    signing,
+)
+
 from sealwire.keys import aside, charter, grant, keypackage, learning, primitives, progress, root, session, wire
 from sealwire.keys import trust as trusts
 from sealwire.keys.events import (
@@ -28,26 +49,6 @@ from sealwire.keys.root import Root, RootFields
 from sealwire.keys.secrets import Secrets
 from sealwire.keys.trust import Trust
 from sealwire.keys.wire import Type
-from statement_world import (
-    ANNA,
-    AUTHORITY,
-    BERT,
-    DAY,
-    HOUR,
-    MINUTE,
-    NOW,
-    OFFLINE,
-    PROJECT,
-    ROOT,
-    ROOT_BYTES,
-    YEAR,
-    Draws,
-    Member,
-    admit,
-    flips,
-    member,
-    signing,
-)
 
 TOPIC = "acme.orders"
 EMPTY = Trust.begin(ROOT_BYTES, NOW)

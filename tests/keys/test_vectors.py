@@ -6,10 +6,11 @@ import make_vectors
 import pytest
 import vector_file
 import vector_run
+from vector_file import Vector
+
 from sealwire.keys.primitives import sha256
 from sealwire.keys.reason import Reason
 from sealwire.keys.wire import Type
-from vector_file import Vector
 
 VECTORS = vector_file.load()
 OWN_SIDE = {

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sealwire.keys import wire
 from sealwire.keys.primitives import SigningKey, digest
 from sealwire.keys.reason import Misuse, Reason, Rejected

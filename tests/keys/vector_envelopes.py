@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import vector_world as world
+from vector_file import Vector
+from vector_world import NOW, PLACE, Forge, batch, inner, inner_bytes, lost, seeded
+
 from sealwire.keys import compression
 from sealwire.keys.inner import LOG_START, RESEAL, Cause, Compression, Inner
 from sealwire.keys.primitives import digest, sha256
-from vector_file import Vector
-from vector_world import NOW, PLACE, Forge, batch, inner, inner_bytes, lost, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

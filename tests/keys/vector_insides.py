@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import zstandard
+from vector_world import MADE_AT, NOW, Forge, inner, inner_bytes, lost, seeded
+
 from sealwire.keys import compression
 from sealwire.keys.inner import Cause, Compression, Kind
 from sealwire.keys.primitives import SigningKey
-from vector_world import MADE_AT, NOW, Forge, inner, inner_bytes, lost, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import msgspec
+from vector_file import FOLDER
+from vector_world import MADE_AT, NOW, Seeded, seeded
+
 from sealwire.keys import credential, grant, identity, keypackage, primitives, root, session, wire
 from sealwire.keys.keypackage import DAY, SHORT, HeldKey, KeyPackageFields, Window
 from sealwire.keys.primitives import ReceivingKey, SigningKey
-from vector_file import FOLDER
-from vector_world import MADE_AT, NOW, Seeded, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,14 +6,30 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import vector_people as people
-from sealwire.keys import request, root
-from sealwire.keys import wire
+from vector_people import (
+    ANNA,
+    ANNA_BYTES,
+    AUTHORITY,
+    BEGAN,
+    BERT,
+    BERT_BYTES,
+    PROJECT,
+    ROOT,
+    ROOT_BYTES,
+    ROOT_SIGNERS,
+    SESSION_BYTES,
+    STRANGER,
+    body_of,
+    certified,
+    package,
+    remade,
+)
+from vector_world import MADE_AT, NOW, seeded
+
+from sealwire.keys import request, root, wire
 from sealwire.keys.keypackage import DAY
 from sealwire.keys.primitives import ReceivingKey, SigningKey
 from sealwire.keys.reason import Reason
-from vector_people import ANNA, ANNA_BYTES, AUTHORITY, BEGAN, BERT, BERT_BYTES, PROJECT, ROOT, ROOT_BYTES
-from vector_people import ROOT_SIGNERS, SESSION_BYTES, STRANGER, body_of, certified, package, remade
-from vector_world import MADE_AT, NOW, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

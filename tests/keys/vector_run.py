@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import vector_world as world
+
 from sealwire.keys import (
     charter,
     credential,
@@ -31,9 +32,10 @@ from sealwire.keys.trust import Trust
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vector_file import Vector
+
     from sealwire.keys.credential import Credential
     from sealwire.keys.root import Root
-    from vector_file import Vector
 
 
 class Permissive:

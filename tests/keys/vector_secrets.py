@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import vector_people as people
-from sealwire.keys import lastfield, progress, reseal
-from sealwire.keys import wire
-from vector_people import ANNA, BERT, BERT_BYTES, MINE, PROJECT
-from vector_people import STRANGER, body_of, granted, remade
+from vector_people import ANNA, BERT, BERT_BYTES, MINE, PROJECT, STRANGER, body_of, granted, remade
 from vector_world import NOW, Seeded, seeded
 
+from sealwire.keys import lastfield, progress, reseal, wire
+
 if TYPE_CHECKING:
-    from vector_statements import Case
     from collections.abc import Iterator
+
+    from vector_statements import Case
 
 
 def grants(case: Case) -> Iterator[Case]:

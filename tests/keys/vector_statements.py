@@ -6,19 +6,36 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import vector_people as people
-from sealwire.keys import charter, identity, policy, primitives, progress, request, reseal, session
-from sealwire.keys import ticket as tickets
-from sealwire.keys import wire
-from sealwire.keys.keypackage import DAY
-from sealwire.keys.source import SourcePartition, Span
 from vector_file import Vector
-from vector_people import ANNA, ANNA_BYTES, AUTHORITY, BERT, BERT_BYTES, HELD, MINE, PROJECT, ROOT, ROOT_BYTES
-from vector_people import ROOT_SIGNERS, SESSION_BYTES, STRANGER, certified, granted, remade
+from vector_people import (
+    ANNA,
+    ANNA_BYTES,
+    AUTHORITY,
+    BERT,
+    BERT_BYTES,
+    HELD,
+    MINE,
+    PROJECT,
+    ROOT,
+    ROOT_BYTES,
+    ROOT_SIGNERS,
+    SESSION_BYTES,
+    STRANGER,
+    certified,
+    granted,
+    remade,
+)
 from vector_world import NOW, Seeded, seeded
 
+from sealwire.keys import charter, identity, policy, primitives, progress, request, reseal, session, wire
+from sealwire.keys import ticket as tickets
+from sealwire.keys.keypackage import DAY
+from sealwire.keys.source import SourcePartition, Span
+
 if TYPE_CHECKING:
-    from sealwire.keys.primitives import SigningKey
     from collections.abc import Iterator
+
+    from sealwire.keys.primitives import SigningKey
 
 Inputs = dict[str, str | int | bytes]
 COMMON: Inputs = {"now": NOW, "root": ROOT_BYTES}
@@ -91,7 +108,7 @@ SECRETS: Inputs = {
 def good() -> list[Case]:
     """One of each type, to be broken."""
     anna, bert = ANNA.signing, BERT.signing
-    made = progress.make(MINE, 1, NOW, NOW + 30_000, False, (TOPIC,), Seeded("progress"))  # noqa: FBT003
+    made = progress.make(MINE, 1, NOW, NOW + 30_000, False, (TOPIC,), Seeded("progress"))
     asked = reseal.make(BERT, BERT_BYTES, INBOUND, SOURCE, Span(100, 103), NOW, NOW + 60_000, Seeded("reseal"))
     answered = request.answer(ROOT, AUTHORITY, wire.statement_digest(ASKED), NOW, credential=CARL_BYTES)
     by_ticket: Inputs = {

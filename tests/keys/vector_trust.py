@@ -9,15 +9,31 @@ import msgspec
 import vector_envelopes
 import vector_people as people
 import vector_world as world
-from sealwire.keys import charter, policy
-from sealwire.keys.envelope import Place
-from sealwire.keys.cursor import FLOOR_ALLOWANCE
-from sealwire.keys.inner import LOG_START, RESEAL
 from vector_file import Vector
-from vector_people import ANNA, AUTHORITY, BEGAN, BERT, BERT_BYTES, MINE, PROJECT, ROOT, ROOT_BYTES
-from vector_people import ROOT_SIGNERS, SESSION_BYTES, certified, granted, package, remade
+from vector_people import (
+    ANNA,
+    AUTHORITY,
+    BEGAN,
+    BERT,
+    BERT_BYTES,
+    MINE,
+    PROJECT,
+    ROOT,
+    ROOT_BYTES,
+    ROOT_SIGNERS,
+    SESSION_BYTES,
+    certified,
+    granted,
+    package,
+    remade,
+)
 from vector_statements import CHARTER, INBOUND
 from vector_world import MADE_AT, NOW, Forge, inner_bytes
+
+from sealwire.keys import charter, policy
+from sealwire.keys.cursor import FLOOR_ALLOWANCE
+from sealwire.keys.envelope import Place
+from sealwire.keys.inner import LOG_START, RESEAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
