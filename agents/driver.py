@@ -18,6 +18,7 @@ import aiokafka.conn
 from aiokafka import errors
 from aiokafka.protocol.metadata import MetadataRequest
 
+from sealwire.agents import environment
 from sealwire.agents.frames import ProduceBatches
 
 if TYPE_CHECKING:
@@ -26,16 +27,8 @@ if TYPE_CHECKING:
     import faust
 
 STREAM_BUFFER = 8 * 1024 * 1024  # bytes asyncio may hold unread a connection; with 64 kB a large fetch is +12 % CPU
+WORKER_ENVIRONMENT = environment.WORKER_ENVIRONMENT
 FRAME_CAP = 128 * 1024 * 1024  # bytes: a broker that announces a larger answer is not believed
-
-# For the processes that move data: freed blocks stay with the process instead of being faulted in anew (+17 % sealing).
-# glibc reads these at start only, so that whoever starts a worker has to set them.
-WORKER_ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TRIM_THRESHOLD_": "536870912",
-    "MALLOC_TOP_PAD_": "16777216",
-    "MALLOC_ARENA_MAX": "2",
-}
 
 
 class Moved(RuntimeError):
@@ -156,8 +149,9 @@ async def deliver(
     from faust.types import TP  # noqa: PLC0415 (Faust takes half a second to import: only workers pay it)
     from faust.types.tuples import ConsumerMessage  # noqa: PLC0415
 
+    message: Any = ConsumerMessage
     await consumer.callback(
-        ConsumerMessage(
+        message(
             topic,
             partition,
             offset,
@@ -165,7 +159,7 @@ async def deliver(
             0,
             None,
             None,
-            value,  # type: ignore[arg-type]
+            value,
             None,
             0,
             0,
@@ -181,7 +175,7 @@ def generation(app: faust.App) -> int:
 
 
 def quiet_loggers() -> None:
-    """Raise the levels that Faust leaves at DEBUG, once its worker has set up logging: 12-17 % of CPU at small traffic."""
+    """Raise the levels that Faust leaves at DEBUG once its worker has set up logging: 12-17 % of CPU when quiet."""
     root = logging.getLogger()
     root.setLevel(max(root.level, logging.WARNING))
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -10,17 +10,26 @@ import asyncio
 import functools
 import logging
 from collections import defaultdict, deque
-from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aiokafka import errors
-from aiokafka.client import ConnectionGroup
-from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.structs import TopicPartition
 
 from sealwire.agents import client as clients
 from sealwire.agents.frames import ProduceBatches, Produced, read_produced
-from sealwire.agents.header import NO_PRODUCER, read_header, restamp
+from sealwire.agents.header import NO_PRODUCER, restamp
+from sealwire.agents.parcel import Parcel, RecordMetadata, Stopped
+from sealwire.agents.producer import (
+    DOUBTFUL,
+    DOUBTFUL_TRIES,
+    DUPLICATE,
+    FOR_GOOD,
+    LOST_PRODUCER,
+    STALE,
+    Producer,
+    Refused,
+    new_producer,
+)
 from sealwire.agents.single import record_batch, record_frame, seal_frame
 
 if TYPE_CHECKING:
@@ -34,50 +43,6 @@ _log = logging.getLogger(__name__)
 _BROKER_TIMEOUT_MS = 8_000  # how long a broker may wait for its replicas: less than the client waits for the broker
 _BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _SEQUENCES = 2**31
-
-# Error codes by Kafka's protocol guide.
-_DUPLICATE = 46
-_LOST_PRODUCER = {45, 47, 49, 59}  # out of order sequence, invalid epoch, invalid mapping, unknown producer id
-_FOR_GOOD = {10, 17, 18, 21, 22, 29, 31, 32, 33, 35, 42, 43, 44, 53, 65, 76, 87, 90}
-_STALE = {3, 5, 6, 9, 56, 72, 74, 75}  # metadata is to be asked for anew
-_DOUBTFUL = {-1, 2}  # may pass or not: a bounded number of times
-_DOUBTFUL_TRIES = 8
-
-
-class Refused(Exception):
-    """The cluster will never take this batch; the text is the broker's word."""
-
-
-class Stopped(Exception):
-    """The writer was stopped before the cluster had answered: the batch is stored or not."""
-
-
-class RecordMetadata(NamedTuple):
-    """Where a batch is stored; ``base_offset`` is -1 when it was found stored already and its place is forgotten."""
-
-    topic: str
-    partition: int
-    base_offset: int
-
-
-class _Item:
-    """One batch on its way."""
-
-    __slots__ = ("batch", "count", "doubts", "future", "not_before", "tries")
-
-    def __init__(self, batch: memoryview, future: asyncio.Future[RecordMetadata]) -> None:
-        self.batch = batch
-        self.count = read_header(batch).record_count
-        self.future = future
-        self.tries = self.doubts = 0
-        self.not_before = 0.0
-
-
-class _Producer(NamedTuple):
-    """A producer's identity on the broker."""
-
-    identity: int
-    epoch: int
 
 
 class RawWriter:
@@ -100,9 +65,9 @@ class RawWriter:
         self._request_bytes, self._in_flight = request_bytes, in_flight
         self._idempotent = not cluster.embedded
         self._client: BoundedClient | None = None
-        self._producers: dict[TopicPartition, _Producer] = {}
+        self._producers: dict[TopicPartition, Producer] = {}
         self._sequences: dict[TopicPartition, int] = {}
-        self._queues: dict[TopicPartition, deque[_Item]] = {}
+        self._queues: dict[TopicPartition, deque[Parcel]] = {}
         self._sent: set[TopicPartition] = set()
         self._requests: dict[int, set[asyncio.Task[None]]] = defaultdict(set)
         self._topics: set[str] = set()
@@ -110,7 +75,7 @@ class RawWriter:
         self._stale = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._troubles: dict[TopicPartition, str] = {}
-        self._shared: _Producer | None = None
+        self._shared: Producer | None = None
 
     @property
     def troubles(self) -> dict[tuple[str, int], str]:
@@ -121,7 +86,7 @@ class RawWriter:
         """Connect; waits for as long as no broker answers."""
         self._client = await clients.connect(self._cluster, self._client_id)
         if self._idempotent:
-            self._shared = await self._new_producer()
+            self._shared = await new_producer(self._connected)
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._refresh())]
 
     async def stop(self) -> None:
@@ -152,7 +117,7 @@ class RawWriter:
         view = memoryview(batch)
         if view.readonly:
             view = memoryview(bytearray(view))
-        item = _Item(view, asyncio.get_running_loop().create_future())
+        item = Parcel(view, asyncio.get_running_loop().create_future())
         item.future.add_done_callback(_looked_at)
         where = TopicPartition(topic, partition)
         if topic not in self._topics:
@@ -179,9 +144,9 @@ class RawWriter:
         self._requests[node].discard(task)
         self._wake.set()
 
-    def _ready(self, now: float) -> dict[int, dict[TopicPartition, _Item]]:
+    def _ready(self, now: float) -> dict[int, dict[TopicPartition, Parcel]]:
         assert self._client is not None  # noqa: S101
-        chosen: dict[int, dict[TopicPartition, _Item]] = {}
+        chosen: dict[int, dict[TopicPartition, Parcel]] = {}
         sizes: dict[int, int] = defaultdict(int)
         for where, queue in self._queues.items():
             if where in self._sent:
@@ -203,7 +168,7 @@ class RawWriter:
             self._sent.add(where)
         return chosen
 
-    async def _send(self, node: int, items: dict[TopicPartition, _Item]) -> None:
+    async def _send(self, node: int, items: dict[TopicPartition, Parcel]) -> None:
         assert self._client is not None  # noqa: S101
         topics: dict[str, list[tuple[int, memoryview]]] = defaultdict(list)
         for where, item in items.items():
@@ -233,8 +198,8 @@ class RawWriter:
         producer = self._producers.setdefault(where, self._shared)
         return producer.identity, producer.epoch, self._sequences.get(where, 0)
 
-    async def _answered(self, where: TopicPartition, item: _Item, answer: Produced) -> None:
-        if answer.error in {0, _DUPLICATE}:
+    async def _answered(self, where: TopicPartition, item: Parcel, answer: Produced) -> None:
+        if answer.error in {0, DUPLICATE}:
             self._sequences[where] = (self._sequences.get(where, 0) + item.count) % _SEQUENCES
             if self._troubles.pop(where, None):
                 _log.warning("%s[%d]: goes on", *where)
@@ -242,15 +207,15 @@ class RawWriter:
             if not item.future.done():
                 item.future.set_result(RecordMetadata(where.topic, where.partition, answer.base_offset))
             return
-        item.doubts += answer.error in _DOUBTFUL
+        item.doubts += answer.error in DOUBTFUL
         error = errors.for_code(answer.error)
         words = answer.words or str(error.message)
-        if answer.error in _LOST_PRODUCER:
+        if answer.error in LOST_PRODUCER:
             # The broker forgot the producer, or knows more of it than we do. Only this partition starts under a new
             # one; a copy that was stored in spite of an error becomes a duplicate, as after a crash.
             self._sent.add(where)
             try:
-                self._producers[where] = await self._new_producer()
+                self._producers[where] = await new_producer(self._connected)
                 self._sequences[where] = 0
             except Refused as refusal:
                 self._fail(where, item, refusal)
@@ -258,26 +223,26 @@ class RawWriter:
                 self._again(where, item, words, stale=False)
             finally:
                 self._sent.discard(where)
-        elif answer.error in _FOR_GOOD or item.doubts >= _DOUBTFUL_TRIES:
+        elif answer.error in FOR_GOOD or item.doubts >= DOUBTFUL_TRIES:
             words = answer.words or f"{error.message}: {error.description}"
             self._fail(where, item, Refused(f"{where.topic}[{where.partition}]: {words}"))
         else:
-            self._again(where, item, words, stale=answer.error in _STALE)
+            self._again(where, item, words, stale=answer.error in STALE)
 
-    def _fail(self, where: TopicPartition, item: _Item, error: Refused) -> None:
+    def _fail(self, where: TopicPartition, item: Parcel, error: Refused) -> None:
         self._done(where, item)
         self._troubles.pop(where, None)
         if not item.future.done():
             item.future.set_exception(error)
 
-    def _done(self, where: TopicPartition, item: _Item) -> None:
+    def _done(self, where: TopicPartition, item: Parcel) -> None:
         queue = self._queues.get(where)
         if queue and queue[0] is item:
             queue.popleft()
             if not queue:
                 del self._queues[where]
 
-    def _again(self, where: TopicPartition, item: _Item, words: str, *, stale: bool) -> None:
+    def _again(self, where: TopicPartition, item: Parcel, words: str, *, stale: bool) -> None:
         if where not in self._troubles:
             _log.warning("%s[%d]: %s; trying again", *where, words)
         self._troubles[where] = words
@@ -290,7 +255,12 @@ class RawWriter:
     def _backoff(tries: int) -> float:
         return float(min(_BACKOFF * 2 ** min(tries - 1, 10), _BACKOFF_TO))
 
-    # Who leads what, and who we are
+    def _connected(self) -> BoundedClient:
+        if self._client is None:
+            raise Stopped
+        return self._client
+
+    # Who leads what
 
     async def _refresh(self) -> None:
         pause = _BACKOFF
@@ -321,25 +291,6 @@ class RawWriter:
         old, self._client = self._client, await clients.connect(self._cluster, self._client_id)
         if old is not None:
             await clients.close(old)
-
-    async def _new_producer(self) -> _Producer:
-        pause = _BACKOFF
-        while True:
-            assert self._client is not None  # noqa: S101
-            node = self._client.get_random_node()
-            with suppress(errors.KafkaError, TimeoutError, OSError):
-                if node is not None:
-                    answer = await self._client.send(
-                        node,
-                        InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=10_000),
-                        group=ConnectionGroup.DEFAULT,
-                    )
-                    if answer.error_code == 0:
-                        return _Producer(answer.producer_id, answer.producer_epoch)
-                    if answer.error_code in _FOR_GOOD:
-                        raise Refused(errors.for_code(answer.error_code).description)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _BACKOFF_TO)
 
 
 def _looked_at(future: asyncio.Future[RecordMetadata]) -> None:

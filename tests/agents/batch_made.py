@@ -31,7 +31,7 @@ def some(count: int, start: int = 0, size: int = 40) -> list[Made]:
     ]
 
 
-def build(  # noqa: PLR0913
+def build(
     made: Sequence[Made],
     base: int = 0,
     codec: int = 0,

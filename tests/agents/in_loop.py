@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ def in_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Run an async test in a loop of its own, with an end to it."""
 
     @functools.wraps(test)
-    def run(*args: Any, **named: Any) -> None:
+    def run(*args: object, **named: object) -> None:
         async def whole() -> None:
             async with asyncio.timeout(2 * WITHIN):
                 await test(*args, **named)

@@ -10,6 +10,7 @@ import pytest
 from batch_made import NOW, Made, build, control, resum, some, unbuild
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sealwire.agents import batches, records
 from sealwire.agents.batches import Caps, Corrupt, Implausible, Limits, cut, restamp, scan, walk
 from sealwire.agents.header import read_header

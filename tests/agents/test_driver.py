@@ -15,6 +15,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from fake_broker import VERSIONS, FakeBroker
 from in_loop import in_loop
+
 from sealwire.agents import driver
 from sealwire.agents.client import (
     Admin,
@@ -49,9 +50,9 @@ async def _other_read(_self_ref: object, _reader: object) -> None: ...
 
 
 def _copying_send(connection: SimpleNamespace, request: object, expect_response: bool = True) -> object:  # noqa: FBT001, FBT002
-    built = request.prepare(connection._versions)  # type: ignore[attr-defined]  # noqa: SLF001
-    connection._writer.write(built.build_request_header(7, "check").encode())  # noqa: SLF001
-    return connection._writer.drain() if expect_response is False else None  # noqa: SLF001
+    built = request.prepare(connection._versions)  # type: ignore[attr-defined]
+    connection._writer.write(built.build_request_header(7, "check").encode())
+    return connection._writer.drain() if expect_response is False else None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ async def test_stock_clients_of_the_same_process_keep_stock_connections(broker: 
     for client, kind in ((stock, aiokafka.conn.AIOKafkaConnection), (ours, driver.BoundedConnection)):
         node = client.get_random_node()
         assert await client.ready(node)
-        assert {type(connection) for connection in client._conns.values()} == {kind}  # noqa: SLF001
+        assert {type(connection) for connection in client._conns.values()} == {kind}
     await stock.close()
     await close(ours)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import struct
 import time
@@ -13,6 +14,7 @@ from batch_made import NOW, Made, build, some, unbuild
 from conftest import Proxy, end_broker, free_port, start_broker
 from fake_broker import FETCH, LIST_OFFSETS, FakeBroker, text
 from in_loop import in_loop, until
+
 from sealwire.agents import batches
 from sealwire.agents.client import Admin, TopicPlan
 from sealwire.agents.reader import Budget, Fetched, OffsetOutOfRange, RawReader, ReadRefused, Seat
@@ -96,7 +98,7 @@ async def test_what_is_written_later_comes_within_moments(broker: Cluster, make_
     reader, taker = await started(broker), Taker()
     for topic in topics:
         taker.seat(reader, topic)
-    await until(lambda: all(seat.answered_at > 0 or seat.fetching for seat in reader._seats))  # noqa: SLF001
+    await until(lambda: all(seat.answered_at > 0 or seat.fetching for seat in reader._seats))
     writer = RawWriter(broker, "test")
     await writer.start()
     for i, topic in enumerate(topics):
@@ -198,7 +200,7 @@ async def test_nothing_is_delivered_to_a_seat_that_was_given_up(
     reader, old, new = await started(broker), Taker(), Taker()
     old.open.clear()
     first = old.seat(reader, topic)
-    await until(lambda: first._queue)  # noqa: SLF001
+    await until(lambda: first._queue)
     reader.unseat(first)
     second = new.seat(reader, topic, 0, 100)
     old.open.set()
@@ -512,7 +514,7 @@ async def test_a_small_answer_is_followed_by_the_linger_and_an_empty_one_is_not(
         reader, taker = await started(Cluster(fake.bootstrap), linger_ms=400), Taker()
         taker.seat(reader, "t")
         await until(lambda: len(asked) == 4)
-        pauses = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False)]
+        pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
         assert pauses[0] >= 0.39
         assert pauses[1] < 0.3
         await reader.stop()

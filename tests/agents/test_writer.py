@@ -11,6 +11,7 @@ import pytest
 from batch_made import NOW, Made, build, some, unbuild
 from fake_broker import INIT_PRODUCER, METADATA, PRODUCE, FakeBroker, batch_of
 from in_loop import in_loop, until
+
 from sealwire.agents import records
 from sealwire.agents.header import read_header
 from sealwire.agents.reader import RawReader
@@ -81,7 +82,7 @@ async def test_after_a_cut_connection_everything_arrives_in_order(
             if sequence == len(stored):
                 stored.append(batch)
             if next(fails, False):
-                for connection in list(fake._writers):  # noqa: SLF001 (the answer is lost with the connection)
+                for connection in list(fake._writers):
                     connection.transport.abort()
                 return None
             return fake.produced("t", 0, 0, sequence)
@@ -134,7 +135,7 @@ async def test_whatever_may_pass_is_tried_again_and_said_once(caplog: pytest.Log
         fake.on[PRODUCE] = lambda _body: fake.produced("t", 0, next(answers), 3)
         writer = RawWriter(Cluster(fake.bootstrap), "test")
         await writer.start()
-        writer._backoff = lambda _tries: 0.01  # type: ignore[method-assign]  # noqa: SLF001
+        writer._backoff = lambda _tries: 0.01  # type: ignore[method-assign]
         with caplog.at_level(logging.WARNING, "sealwire"):
             task = asyncio.create_task(writer.produce("t", 0, record_batch(b"a", NOW)))
             await until(lambda: writer.troubles)
@@ -149,7 +150,7 @@ async def test_an_error_that_never_passes_is_a_refusal_in_the_end() -> None:
     async with FakeBroker() as fake:
         fake.on[PRODUCE] = lambda _body: fake.produced("t", 0, -1)
         writer = RawWriter(Cluster(fake.bootstrap), "test")
-        writer._backoff = lambda _tries: 0.01  # type: ignore[method-assign]  # noqa: SLF001
+        writer._backoff = lambda _tries: 0.01  # type: ignore[method-assign]
         await writer.start()
         with pytest.raises(Refused):
             await writer.produce("t", 0, record_batch(b"a", NOW))
@@ -200,8 +201,8 @@ async def test_sequences_wrap_as_a_broker_counts_them() -> None:
         writer = RawWriter(Cluster(fake.bootstrap), "test")
         await writer.start()
         await writer.produce("t", 0, build(some(3)))
-        (where,) = writer._sequences  # noqa: SLF001
-        writer._sequences[where] = 2**31 - 2  # noqa: SLF001
+        (where,) = writer._sequences
+        writer._sequences[where] = 2**31 - 2
         await writer.produce("t", 0, build(some(3)))
         await writer.produce("t", 0, build(some(3)))
         await writer.stop()

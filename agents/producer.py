@@ -1,0 +1,56 @@
+"""Who a writer is to its cluster, and what the cluster's error codes mean to it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiokafka import errors
+from aiokafka.protocol.transaction import InitProducerIdRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sealwire.agents.driver import BoundedClient
+
+_BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
+
+# Error codes by Kafka's protocol guide.
+DUPLICATE = 46
+LOST_PRODUCER = {45, 47, 49, 59}  # out of order sequence, invalid epoch, invalid mapping, unknown producer id
+FOR_GOOD = {10, 17, 18, 21, 22, 29, 31, 32, 33, 35, 42, 43, 44, 53, 65, 76, 87, 90}
+STALE = {3, 5, 6, 9, 56, 72, 74, 75}  # metadata is to be asked for anew
+DOUBTFUL = {-1, 2}  # may pass or not: a bounded number of times
+DOUBTFUL_TRIES = 8
+
+
+class Refused(Exception):
+    """The cluster will never take this batch; the text is the broker's word."""
+
+
+class Producer(NamedTuple):
+    """A producer's identity on the broker."""
+
+    identity: int
+    epoch: int
+
+
+async def new_producer(connected: Callable[[], BoundedClient]) -> Producer:
+    """Ask for a producer id of our own (KIP-98), for as long as it takes. Raises Refused."""
+    pause = _BACKOFF
+    while True:
+        client = connected()
+        node = client.get_random_node()
+        error = -1
+        with suppress(errors.KafkaError, TimeoutError, OSError):
+            if node is not None:
+                request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=10_000)
+                answer = await client.send(node, request)
+                error = answer.error_code
+                if not error:
+                    return Producer(answer.producer_id, answer.producer_epoch)
+        if error in FOR_GOOD:
+            raise Refused(errors.for_code(error).description)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _BACKOFF_TO)
