@@ -155,7 +155,7 @@ class Control:
         fetched.release()
         await self._learn(statements)
 
-    async def _learn(self, statements: list[bytes]) -> None:
+    async def _learn(self, statements: list[bytes]) -> None:  # noqa: C901 - one case for each event
         async with self._learning:
             now = clock.now()
             trust, events = self.trust.learn(statements, now)
@@ -199,7 +199,7 @@ class Control:
     # Our own credential and receiving keys
 
     async def _renew_credential(self) -> None:
-        """Ask for the next credential when a third of this one's life is over; the answer comes by the control topic."""
+        """Ask for the next credential when a third of this one's life is over; the control topic brings the answer."""
         credential, now = self.credential, clock.now()
         if credential is None or now < credential.not_before + (credential.not_after - credential.not_before) // 3:
             return

@@ -10,9 +10,9 @@ from sealwire.agents import clock, records
 from sealwire.agents.records import merge
 from sealwire.agents.single import record_batch
 from sealwire.keys.delivery import Delivery, Position, read_record_key
-from sealwire.keys.reason import Rejected
 
 if TYPE_CHECKING:
+    from sealwire.keys.reason import Rejected
     from collections.abc import Callable
 
     from sealwire.agents.ports import Reader, Writer

@@ -281,7 +281,7 @@ class OpenWork:
             default=0,
         )
 
-    def _deliver(
+    def _deliver(  # noqa: PLR0915 - one delivery from plausible to settled
         self,
         seat: CloudSeat,
         entry: list[int],

