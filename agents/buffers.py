@@ -1,4 +1,4 @@
-"""Large buffers that are kept: a new 900 kB object is faulted in page by page, which costs more than sealing into it."""
+"""Large buffers that are kept: a new 900 kB object is faulted in page by page, which costs more than sealing it."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from sealwire.agents.single import record_batch
 from sealwire.keys.delivery import Delivery, Position, read_record_key
 
 if TYPE_CHECKING:
-    from sealwire.keys.reason import Rejected
     from collections.abc import Callable
 
     from sealwire.agents.ports import Reader, Writer
     from sealwire.agents.seat import Fetched
+    from sealwire.keys.reason import Rejected
 
 _log = logging.getLogger(__name__)
 _POSITION = b"\0\0"  # a name's length is never 0, so no delivery record has such a record key

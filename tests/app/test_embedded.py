@@ -6,16 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sealwire.app import embedded
 from sealwire.app.embedded import BrokerFailed, BrokerMissing, EmbeddedBroker
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def _gone(pid: int, deadline_s: float = 5.0) -> bool:
