@@ -7,7 +7,7 @@ import logging
 import os
 import struct
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiokafka.client
 import aiokafka.conn
@@ -133,7 +133,7 @@ async def test_a_cluster_that_is_away_is_said_once_and_waited_for(caplog: pytest
 
 @in_loop
 async def test_any_object_reaches_the_callback_of_a_faust_consumer() -> None:
-    delivered = []
+    delivered: list[Any] = []
 
     class Consumer:
         async def callback(self, message: object) -> None:
