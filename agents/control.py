@@ -21,6 +21,7 @@ from sealwire.agents.writer import Refused as WriterRefused
 from sealwire.agents.writer import Stopped
 from sealwire.keys import keypackage, request, wire
 from sealwire.keys.events import Admitted, KeysAnnounced, Opened, Refused, Rooted
+from sealwire.keys.reason import Reason
 from sealwire.keys.trust import Trust
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ class Control:
                 match event:
                     case Refused(reason, detail, digest):
                         self.refused[str(reason)] += 1
-                        if self.refused[str(reason)] <= _SAMPLES:
+                        # An older statement beside its newer one is what a topic not compacted yet looks like.
+                        if self.refused[str(reason)] <= _SAMPLES and reason is not Reason.OUTDATED:
                             _log.warning("statement %s refused: %s: %s", digest.hex()[:16], reason, detail)
                     case Rooted(statement=statement):
                         secrets = secrets.rooted(statement)

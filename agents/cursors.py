@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from sealwire.agents.ports import Reader, Writer
     from sealwire.agents.seat import Fetched
-    from sealwire.keys.reason import Rejected
 
 _log = logging.getLogger(__name__)
 _POSITION = b"\0\0"  # a name's length is never 0, so no delivery record has such a record key
@@ -37,22 +36,26 @@ class CursorLog:
         self._task: asyncio.Task[None] | None = None
         self.closed = False
 
-    async def read_back(self) -> tuple[dict[bytes, Delivery], dict[tuple[str, int], Position]]:
-        """Read every delivery record and position that is there now: the last one of each record key counts."""
+    async def read_back(self) -> tuple[list[tuple[str, Delivery]], dict[tuple[str, int], Position]]:
+        """Read every delivery record, with its sink topic, and position: the last one of each record key counts.
+
+        Raises Rejected where the topic holds what is neither.
+        """
         start = await self._reader.log_start(self._topic, self._lane)
         end = await self._reader.end_offset(self._topic, self._lane)
         found: dict[bytes, bytes | None] = {}
         if end > start:
             await self._read(start, end, found)
-        deliveries, positions = {}, {}
+        deliveries: list[tuple[str, Delivery]] = []
+        positions: dict[tuple[str, int], Position] = {}
         for key, value in found.items():
             if value is None:
                 continue
             if key.startswith(_POSITION):
                 positions[key[6:].decode(), int.from_bytes(key[2:6], "big")] = Position.decode(value)
             else:
-                read_record_key(key)
-                deliveries[key] = Delivery.decode(value)
+                sink_topic, _source = read_record_key(key)
+                deliveries.append((sink_topic, Delivery.decode(value)))
         return deliveries, positions
 
     async def _read(self, start: int, end: int, found: dict[bytes, bytes | None]) -> None:
@@ -103,10 +106,3 @@ class CursorLog:
         batches = [memoryview(record_batch(value(), now, key)) for key, value in pending.items()]
         for batch in merge(batches):
             await self._writer.produce(self._topic, self._lane, batch)
-
-
-def readable(error: Rejected) -> str:
-    """Say what a cursor topic that cannot be read means to an operator."""
-    return (
-        f"the cursor topic holds what is no delivery record of this release ({error}): was it written by someone else?"
-    )

@@ -136,7 +136,7 @@ class Opening:
                     "session_age_ms": now - newest.made_at if newest else None,
                 }
             )
-        rows = [work.row(standing) for work in self._works() for standing in work.standings.values()]
+        rows = [standing.row() for work in self._works() for standing in work.standings]
         waits = sum(len(seat.parked) for work in self._works() for seat in work.seats.values())
         return {"channels": channels, "partitions": rows, "parked_sessions": waits}
 

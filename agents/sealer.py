@@ -293,26 +293,10 @@ class SealWork:
         for (topic, partition, channel), seat in self.seats.items():
             if seat.changed:
                 seat.changed = False
-                found[f"{channel}/{topic}/{partition}".encode()] = msgspec.msgpack.encode(self.row(seat))
+                found[f"{channel}/{topic}/{partition}".encode()] = msgspec.msgpack.encode(
+                    seat.row(self._side.settings.site)
+                )
         return found
-
-    def row(self, seat: SourceSeat) -> dict[str, Any]:
-        """Describe one source partition as status and table show it."""
-        end = seat.seat.last_stable if seat.seat is not None else seat.last_stable
-        return {
-            "channel": seat.route.channel,
-            "site": self._side.settings.site,
-            "topic": seat.route.source_topic,
-            "topic_id": seat.topic_id.hex(),
-            "partition": seat.partition,
-            "state": seat.state,
-            "why": seat.held or seat.why or (seat.seat.trouble if seat.seat else ""),
-            "position": seat.position,
-            "lag": max(end - seat.position, 0) if end >= 0 and seat.position >= 0 else None,
-            "session": seat.session.hex(),
-            "envelopes": seat.envelopes,
-            "records": seat.records,
-        }
 
     async def close(self, *, orderly: bool) -> None:
         """Give up every partition; ``orderly`` waits for what is in flight, so that the next worker repeats little."""

@@ -158,7 +158,7 @@ class Sealing:
                     "why": why,
                 }
             )
-        rows = [work.row(seat) for work in self._works() for seat in work.seats.values()]
+        rows = [seat.row(self.settings.site) for work in self._works() for seat in work.seats.values()]
         return {"channels": channels, "partitions": rows}
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sealwire.agents.seat import Seat
@@ -60,3 +60,21 @@ class SourceSeat:
             self.position = self.in_flight.popleft()[0]
             moved = self.changed = True
         return moved
+
+    def row(self, site: str) -> dict[str, Any]:
+        """Describe it as status and table show it."""
+        end = self.seat.last_stable if self.seat is not None else self.last_stable
+        return {
+            "channel": self.route.channel,
+            "site": site,
+            "topic": self.route.source_topic,
+            "topic_id": self.topic_id.hex(),
+            "partition": self.partition,
+            "state": self.state,
+            "why": self.held or self.why or (self.seat.trouble if self.seat else ""),
+            "position": self.position,
+            "lag": max(end - self.position, 0) if end >= 0 and self.position >= 0 else None,
+            "session": self.session.hex(),
+            "envelopes": self.envelopes,
+            "records": self.records,
+        }

@@ -1,0 +1,135 @@
+"""From an opened envelope to the sink: its batches judged, trimmed and staged; its cursor moved when they are there."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sealwire.agents import records
+from sealwire.agents.batches import Implausible, walk
+from sealwire.agents.sink import Staged
+from sealwire.keys.cursor import CloudPlace, State
+from sealwire.keys.delivery import Delivered, Delivery
+from sealwire.keys.reason import Reason
+
+if TYPE_CHECKING:
+    from sealwire.agents.cloud_seat import CloudSeat
+    from sealwire.agents.mirror import OpenWork
+    from sealwire.agents.standings import Standing
+    from sealwire.keys.cursor import Cursor
+    from sealwire.keys.opening import Opened
+
+_log = logging.getLogger(__name__)
+
+
+def pieces(opened: Opened, from_offset: int) -> list[memoryview]:
+    """Return the batches of an envelope from a source offset on; raises Implausible for what no broker has stored."""
+    inner = opened.inner
+    headers = walk(opened.batches, inner.first, inner.next)
+    count = sum(header.record_count for header in headers)
+    if (count, len(headers)) != (inner.record_count, inner.batch_count):
+        message = (
+            f"{count} records in {len(headers)} batches, not {inner.record_count} in {inner.batch_count} as stated"
+        )
+        raise Implausible(message)
+    kept = [header for header in headers if header.last_offset >= from_offset]
+    batches = [header.cut_from(opened.batches) for header in kept]
+    if kept and kept[0].base_offset < from_offset:
+        trimmed = records.trim(batches[0], from_offset)
+        batches[:1] = [] if trimmed is None else [memoryview(trimmed)]
+    return batches
+
+
+class Dispatch:
+    """One envelope on its way to the sink."""
+
+    def __init__(
+        self,
+        work: OpenWork,
+        seat: CloudSeat,
+        entry: list[int],
+        standing: Standing,
+        after: Cursor,
+        opened: Opened,
+        buffer: bytearray,
+    ) -> None:
+        self._work, self._seat, self._entry = work, seat, entry
+        self._standing, self._after, self._opened, self._buffer = standing, after, opened, buffer
+        self._size = len(opened.batches)
+
+    def begin(self, from_offset: int) -> None:
+        """Stage the batches from a source offset on; the tentative cursor moves at once, the written one later."""
+        work, standing, opened = self._work, self._standing, self._opened
+        try:
+            batches = pieces(opened, from_offset)
+        except ValueError as error:
+            _log.error("%s is held: an implausible span: %s", opened.source, error)
+            standing.words = str(error)
+            held = replace(standing.cursor, state=State.HELD, reason=Reason.IMPLAUSIBLE, gap=opened.span)
+            place = CloudPlace(self._seat.topic_id, max(self._seat.done_to, 0))
+            work.standings.note(standing, replace(held, place=held.place or place))
+            work.side.buffers.give_back(self._buffer)
+            return
+        standing.words, standing.session = "", opened.session.id
+        work.side.counters["envelopes"] += 1
+        work.side.counters["records"] += opened.inner.record_count
+        if not batches:
+            work.standings.note(standing, self._after)
+            work.side.buffers.give_back(self._buffer)
+            return
+        standing.cursor = self._after
+        standing.outstanding += 1
+        self._entry[1] += 1
+        work.outstanding += 1
+        work.side.budget.add(self._size)
+        size = sum(len(batch) for batch in batches)
+        staged = Staged(opened.source, batches, size, self._done, self._refused)
+        work.side.sink.stage(standing.sink_topic, self._seat.partition, staged)
+
+    def _over(self) -> None:
+        self._standing.outstanding -= 1
+        self._work.outstanding -= 1
+        self._work.side.budget.release(self._size)
+        self._work.side.buffers.give_back(self._buffer)
+
+    def _done(self, first: int, following: int) -> None:
+        self._over()
+        self._standing.delivered += self._opened.inner.record_count
+        self._work.standings.delivered(
+            self._standing, self._after, Delivery(self._after, self._delivered(first, following))
+        )
+        self._work.settle(self._seat, self._entry)
+
+    def _refused(self, words: str) -> None:
+        """The sink never takes it: its source partition is held with the sink's own words, the others go on."""
+        self._over()
+        standing = self._standing
+        if standing.cursor.state is not State.HELD:
+            _log.error("%s is held: the sink will not take %s: %s", self._opened.source, self._opened.span, words)
+            standing.words = words
+            standing.cursor = replace(
+                standing.written,
+                state=State.HELD,
+                reason=Reason.SINK_REFUSED,
+                gap=self._opened.span,
+                place=standing.written.place or CloudPlace(self._seat.topic_id, max(self._seat.done_to, 0)),
+            )
+        self._work.standings.note(standing, standing.cursor)
+        self._work.settle(self._seat, self._entry)
+
+    def _delivered(self, first: int, following: int) -> Delivered:
+        facts, opened = self._work.side.watch.facts, self._opened
+        topic = facts.local.get(self._standing.sink_topic)
+        return Delivered(
+            span=opened.span,
+            sender=opened.session.member_id,
+            session_id=opened.session.id,
+            body_digest=opened.body_digest,
+            sink_cluster=facts.local_cluster,
+            sink_topic_id=topic.topic_id if topic is not None else bytes(16),
+            sink_partition=opened.source.partition,
+            sink_first=max(first, 0),
+            sink_next=max(following, 0),
+            sink_end=max(following, 0),
+        )

@@ -1,0 +1,135 @@
+"""Where the source partitions of a lane stand at the sink: the tentative cursor, and the one that is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sealwire.keys.cursor import Cursor, State
+from sealwire.keys.delivery import Delivery, record_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sealwire.agents.cursors import CursorLog
+    from sealwire.keys.source import SourcePartition
+
+
+@dataclass(eq=False)
+class Standing:
+    """One source partition: ``cursor`` is tentative, ``written`` what the sink has acknowledged."""
+
+    cursor: Cursor
+    written: Cursor
+    sink_topic: str
+    cloud: tuple[str, int]
+    session: bytes = b""
+    last_stable: int = -1
+    delivered: int = 0
+    outstanding: int = 0  # envelopes at the sink that it has not acknowledged
+    words: str = ""
+    changed: bool = True
+
+    def row(self) -> dict[str, Any]:
+        """Describe it as status and table show it."""
+        cursor, source, state = self.written, self.cursor.source, self.cursor.state
+        reason = str(self.cursor.reason) if self.cursor.reason and state is not State.FLOWING else ""
+        lag = self.last_stable - (cursor.next or 0) if self.last_stable >= 0 else None
+        return {
+            "channel": source.channel,
+            "site": source.site,
+            "topic": source.topic,
+            "topic_id": source.topic_id.hex(),
+            "partition": source.partition,
+            "state": str(state),
+            "why": ": ".join(each for each in (reason, self.words) if each),
+            "cursor": cursor.next,
+            "lag": max(lag, 0) if lag is not None else None,
+            "session": self.session.hex(),
+            "records": self.delivered,
+        }
+
+
+class Standings:
+    """All source partitions of one lane, and the delivery records that tell of them."""
+
+    def __init__(self, log: CursorLog) -> None:
+        self._log = log
+        self._known: dict[SourcePartition, Standing] = {}
+
+    def __iter__(self) -> Iterator[Standing]:
+        """Go through all of them."""
+        return iter(self._known.values())
+
+    def begin(self, cursor: Cursor, sink_topic: str) -> None:
+        """Take up one that was read back."""
+        self._known[cursor.source] = Standing(cursor, cursor, sink_topic, ("", cursor.source.partition))
+
+    def of(self, source: SourcePartition, sink_topic: str, cloud: tuple[str, int]) -> Standing:
+        """Return the standing of a source partition met at a cloud partition; of a new one, an empty cursor."""
+        standing = self._known.get(source)
+        if standing is None:
+            fresh = Cursor(source)
+            standing = self._known[source] = Standing(fresh, fresh, sink_topic, cloud)
+        standing.sink_topic, standing.cloud, standing.changed = sink_topic, cloud, True
+        return standing
+
+    def site_floor(self, standing: Standing) -> int:
+        """Return the highest session floor of the site in this cloud partition, for one that is met the first time."""
+        if standing.cursor.next is not None:
+            return 0
+        site = standing.cursor.source.site
+        return max(
+            (
+                each.cursor.session_floor
+                for each in self
+                if each.cursor.source.site == site and each.cloud == standing.cloud
+            ),
+            default=0,
+        )
+
+    def place_from(self, topic_id: bytes, partition: int) -> int | None:
+        """Return the earliest cloud offset that one of them must be read again from, if any must."""
+        places = [
+            each.cursor.place.offset
+            for each in self
+            if each.cursor.place is not None
+            and each.cursor.place.topic_id == topic_id
+            and each.cursor.source.partition == partition
+        ]
+        return min(places, default=None)
+
+    def note(self, standing: Standing, cursor: Cursor) -> None:
+        """Adopt a cursor that no delivery brings: it waits, is held, or passed a span without batches."""
+        standing.cursor, standing.changed = cursor, True
+        if not standing.outstanding:
+            self._write(standing, Delivery(cursor))
+
+    def delivered(self, standing: Standing, after: Cursor, delivery: Delivery) -> None:
+        """Write the cursor ``after`` a delivery that the sink has acknowledged."""
+        now = standing.cursor
+        # What became known meanwhile (it waits, and for what) belongs to the cursor that is written.
+        cursor = now if now.next == after.next else replace(after, place=after.place or now.place)
+        self._write(standing, replace(delivery, cursor=cursor))
+
+    def caught_up(self, cloud: tuple[str, int]) -> None:
+        """Everything of a cloud partition was read again: those that flow need their place no more."""
+        for standing in self:
+            cursor = standing.cursor
+            if standing.cloud == cloud and cursor.place is not None and cursor.state is State.FLOWING:
+                self.note(standing, cursor.caught_up())
+
+    def _write(self, standing: Standing, delivery: Delivery) -> None:
+        standing.written, standing.changed = delivery.cursor, True
+        self._log.put(record_key(standing.sink_topic, delivery.cursor.source), delivery.encode)
+
+    def changes(self) -> dict[bytes, bytes]:
+        """Return the table entries that changed since the last call."""
+        found = {}
+        for source, standing in self._known.items():
+            if standing.changed:
+                standing.changed = False
+                found[record_key(standing.sink_topic or "-", source)] = msgspec.msgpack.encode(standing.row())
+        return found
