@@ -1,13 +1,17 @@
 """Apache Kafka on this machine: clusters of one process each, and the Java tools that come with it.
 
-Run by hand it starts clusters, prints where they are and stays until Ctrl-C:
+Run by hand it starts clusters, prints the bootstrap of each on a line of its own and stays until Ctrl-C:
 ``python tests/integration/kafka_cluster.py --clusters 3``.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import fcntl
 import os
+import random
+import shlex
 import shutil
 import signal
 import socket
@@ -36,73 +40,50 @@ CONSUMER: Final = "org.apache.kafka.tools.consumer.ConsoleConsumer"
 GROUPS: Final = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 TOPICS: Final = "org.apache.kafka.tools.TopicCommand"
 
+_LOG: Final = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true")
 _QUICK_JVM: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
-_LOG4J: Final = """\
-Configuration:
-  Appenders:
-    Console:
-      name: OUT
-      target: {target}
-      PatternLayout:
-        pattern: "%d %p %c{{1}}: %m%n"
-  Loggers:
-    Root:
-      level: {level}
-      AppenderRef:
-        - ref: OUT
-"""
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def libraries() -> Path:
     """The folder of Kafka's jars; Maven brings what tests/integration/pom.xml names where they are not there yet."""
-    pom = HERE / "pom.xml"
-    stamp = LIBS / ".brought"
-    if stamp.exists() and stamp.stat().st_mtime >= pom.stat().st_mtime:
-        return LIBS
-    shutil.rmtree(LIBS, ignore_errors=True)
-    subprocess.run(
-        [
-            *("mvn", "-B", "-q", "-f", str(pom), "dependency:copy-dependencies"),
-            f"-DoutputDirectory={LIBS}",
-        ],
-        check=True,
-        stdin=subprocess.DEVNULL,
-    )
-    stamp.touch()
+    pom, stamp = HERE / "pom.xml", LIBS / ".brought"
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "kafka-libs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests and bench may come at once
+        if not stamp.exists() or stamp.stat().st_mtime < pom.stat().st_mtime:
+            shutil.rmtree(LIBS, ignore_errors=True)
+            goal = ("dependency:copy-dependencies", f"-DoutputDirectory={LIBS}")
+            subprocess.run(["mvn", "-B", "-q", "-f", str(pom), *goal], check=True, stdin=subprocess.DEVNULL)  # noqa: S607
+            stamp.touch()
     return LIBS
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, and that the system gives to no client: a restart finds it free again."""
+    while True:
+        port = random.randrange(20_000, 30_000)  # noqa: S311
+        with suppress(OSError), closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _java(main: str, *arguments: str, memory: str = "256m", flags: Sequence[str] = _QUICK_JVM) -> list[str]:
-    configuration = BUILD / "kafka-log4j"
-    configuration.mkdir(parents=True, exist_ok=True)
-    name, level, target = ("broker", "WARN", "SYSTEM_OUT") if main == BROKER else ("tool", "ERROR", "SYSTEM_ERR")
-    file = configuration / f"{name}.yaml"
-    if not file.exists():
-        aside = configuration / f"{name}-{os.getpid()}.yaml"
-        aside.write_text(_LOG4J.format(level=level, target=target))
-        aside.replace(file)
-    return [
-        "java",
-        f"-Xmx{memory}",
-        *flags,
-        f"-Dlog4j2.configurationFile={file}",
-        "-cp",
-        f"{libraries()}/*",
-        main,
-        *arguments,
-    ]
+    return ["java", f"-Xmx{memory}", *flags, *_LOG, "-cp", f"{libraries()}/*", main, *arguments]
+
+
+_libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class KafkaCluster:
     """One broker that is its own controller (KRaft), on ports and a directory of its own; a context manager.
 
+    Start it from a thread that lives as long as it should: Linux ends a child with the thread that made it.
     ``configuration`` is added to the broker's own, e.g. ``{"message.max.bytes": "1000"}``.
     """
 
@@ -123,6 +104,7 @@ class KafkaCluster:
         self.log_file = BUILD / "logs" / f"kafka-{name}-{self.port}.log"
         self._memory = memory
         self._configuration = dict(configuration or {})
+        self._formatted = False
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -146,19 +128,18 @@ class KafkaCluster:
         if not properties.exists():
             self.directory.mkdir(parents=True, exist_ok=True)
             properties.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
-            subprocess.run(
-                _java(STORAGE, "format", "-t", self.cluster_id, "-c", str(properties)),
-                check=True,
-                capture_output=True,
-                timeout=UP_WITHIN,
-            )
+        # Formatting starts a Java too: in the child, so that several clusters format side by side.
+        formatting = _java(STORAGE, "format", "-t", self.cluster_id, "-c", str(properties), "--ignore-formatted")
+        broker = _java(BROKER, str(properties), memory=self._memory, flags=("-XX:+UseSerialGC", "-Xshare:auto"))
+        script = f"{'' if self._formatted else f'{shlex.join(formatting)} && '}exec {shlex.join(broker)}"
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                _java(BROKER, str(properties), memory=self._memory, flags=("-XX:+UseSerialGC", "-Xshare:auto")),
+                ["sh", "-c", script],  # noqa: S607
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C on the terminal is ours to pass on
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - only a prctl through an already loaded libc
             )
 
     def wait(self) -> None:
@@ -172,6 +153,7 @@ class KafkaCluster:
         while True:
             with suppress(KafkaException):
                 if admin.list_topics(timeout=1).brokers:
+                    self._formatted = True
                     return
             if self.process.poll() is not None:
                 raise RuntimeError(f"Kafka {self.name} ended:\n{self.log_file.read_text()[-2000:]}")
@@ -186,16 +168,28 @@ class KafkaCluster:
         """End it at once, as a power cut would but for the disk."""
         self._end(signal.SIGKILL)
 
+    def restart(self) -> None:
+        """End it in good order if it runs, and start it again on the same port and data."""
+        self.stop()
+        self.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self.process is not None and self.process.poll() is None
+
     def _end(self, number: signal.Signals) -> None:
-        if self.process is None:
+        process, self.process = self.process, None
+        if process is None:
             return
-        self.process.send_signal(number)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
         try:
-            self.process.wait(30)
+            process.wait(30)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def _settings(self) -> dict[str, str]:
         return {
@@ -216,10 +210,12 @@ class KafkaCluster:
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
-            "message.max.bytes": str(9 << 20),
-            "replica.fetch.max.bytes": str(9 << 20),
+            "message.max.bytes": str(16 << 20),
+            "replica.fetch.max.bytes": str(16 << 20),
             "log.segment.bytes": str(256 << 20),
             "controlled.shutdown.enable": "false",
+            "broker.session.timeout.ms": "3000",  # after a kill it may register again only when this is over
+            "broker.heartbeat.interval.ms": "500",
             **self._configuration,
         }
 
@@ -307,7 +303,7 @@ def main(out: IO[str] = sys.stdout) -> int:
             stack.callback(cluster.__exit__)
         start_together(clusters)
         for cluster in clusters:
-            print(f"{cluster.name} {cluster.bootstrap}  (log {cluster.log_file})", file=out, flush=True)
+            print(cluster.bootstrap, file=out, flush=True)
         signal.pause()
     return 0
 
