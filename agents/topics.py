@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import logging
 from dataclasses import dataclass, field
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+@functools.cache
+def _start_of(topic: str) -> int:
+    return int.from_bytes(hashlib.sha256(topic.encode()).digest()[:4], "big")
+
+
 def lane_of(topic: str, partition: int, lanes: int) -> int:
     """Deal a partition: consecutive ones to consecutive lanes, which Faust's assignor gives to different workers."""
-    return (int.from_bytes(hashlib.sha256(topic.encode()).digest()[:4], "big") + partition) % lanes
+    return (_start_of(topic) + partition) % lanes
 
 
 @dataclass(frozen=True)
