@@ -210,7 +210,7 @@ class OpenWork:
         side = self.side
         standing = self.standings.of(opened.source, seat.route.sink_topic, seat.where)
         standing.last_stable = max(standing.last_stable, opened.inner.last_stable)
-        rules = Rules(site_floor=self.standings.site_floor(standing))
+        rules = Rules(site_floor=self.standings.site_floor(standing), begin_anywhere=seat.route.begin_anywhere)
         before = standing.cursor
         after, decision = advance(before, opened, rules, CloudPlace(seat.topic_id, offset))
         match decision:

@@ -39,11 +39,15 @@ class SealRoute:
 
 @dataclass(frozen=True)
 class OpenRoute:
-    """A mapping of the opening side: one cloud topic to one local topic, under one channel."""
+    """A mapping of the opening side: one cloud topic to one local topic, under one channel.
+
+    ``begin_anywhere`` is a person's word that a source partition met for the first time may begin without its log start.
+    """
 
     channel: str
     cloud_topic: str
     sink_topic: str
+    begin_anywhere: bool = False
 
 
 @dataclass(frozen=True)

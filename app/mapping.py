@@ -48,10 +48,11 @@ class OpenMapping:
     channel: str
     cloud_topic: str
     topic: str
+    begin_anywhere: bool = False
 
     def route(self) -> OpenRoute:
         """Give the mapping as the agents know it."""
-        return OpenRoute(self.channel, self.cloud_topic, self.topic)
+        return OpenRoute(self.channel, self.cloud_topic, self.topic, begin_anywhere=self.begin_anywhere)
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,16 @@ def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
     compress = section.choice("compress", ("zstd", "none"), "zstd")
     padding = section.choice("padding", ("none", "padme"), "none")
     delivery = section.choice("delivery", ("at-least-once", "exactly-once"), "at-least-once")
+    begin = section.choice("begin", ("log-start", "anywhere"), "log-start")
     if delivery and delivery.text == "exactly-once":
         section.fault("delivery", f"exactly-once: {EXACTLY_ONCE_EMBEDDED if embedded else EXACTLY_ONCE}")
     if opening and not sealing:
         for setting, found in (("compress", compress), ("padding", padding)):
             if found:
                 section.fault(setting, "is for sealing: an opened topic comes as it was sealed", "remove it")
-    elif delivery and sealing:
+    elif begin and sealing:
+        section.fault("begin", "is for opening: sealing begins at the topic's log start", "remove it")
+    if delivery and sealing and not opening:
         section.fault(
             "delivery", "is for opening: sealing may always repeat, and mirrors drop what they have", "remove it"
         )
@@ -115,11 +119,13 @@ def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
     if channel is None or source is None or target is None:
         return None
     if opening:
-        return Entry(OpenMapping(channel.text, source.text, target.text), section, source.node)
+        anywhere = begin is not None and begin.text == "anywhere"
+        mapping = OpenMapping(channel.text, source.text, target.text, begin_anywhere=anywhere)
+        return Entry(mapping, section, source.node)
     plain = compress is not None and compress.text == "none"
     padded = padding is not None and padding.text == "padme"
-    mapping = SealMapping(channel.text, source.text, target.text, compress=not plain, padding=padded)
-    return Entry(mapping, section, source.node)
+    sealed = SealMapping(channel.text, source.text, target.text, compress=not plain, padding=padded)
+    return Entry(sealed, section, source.node)
 
 
 def _name(section: Section, setting: str, problem_of: Rule) -> Word | None:

@@ -160,3 +160,11 @@ def test_compression_and_padding_reach_the_agents(tmp_path: Path) -> None:
     assert isinstance(node, Node)
     (route,) = node.settings("seal").seal
     assert (route.compress, route.padding) == (False, True)
+
+
+def test_a_mapping_that_begins_anywhere_says_so_and_sealing_never_does(tmp_path: Path) -> None:
+    node = read(tmp_path, "channel: a, open: c.x, to: x, begin: anywhere", "channel: a, open: c.y, to: y")
+    assert isinstance(node, Node)
+    assert [mapping.route().begin_anywhere for mapping in node.opening] == [True, False]
+    (fault,) = faults(tmp_path, "channel: a, seal: x, to: c.x, begin: anywhere")
+    assert "mappings[0].begin: is for opening" in fault
