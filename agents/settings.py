@@ -41,7 +41,8 @@ class SealRoute:
 class OpenRoute:
     """A mapping of the opening side: one cloud topic to one local topic, under one channel.
 
-    ``begin_anywhere`` is a person's word that a source partition met for the first time may begin without its log start.
+    ``begin_anywhere`` is a person's word that a source partition met for the first time may begin without its log
+    start.
     """
 
     channel: str

@@ -106,15 +106,14 @@ def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
     if delivery and delivery.text == "exactly-once":
         section.fault("delivery", f"exactly-once: {EXACTLY_ONCE_EMBEDDED if embedded else EXACTLY_ONCE}")
     if opening and not sealing:
-        for setting, found in (("compress", compress), ("padding", padding)):
-            if found:
-                section.fault(setting, "is for sealing: an opened topic comes as it was sealed", "remove it")
-    elif begin and sealing:
-        section.fault("begin", "is for opening: sealing begins at the topic's log start", "remove it")
-    if delivery and sealing and not opening:
-        section.fault(
-            "delivery", "is for opening: sealing may always repeat, and mirrors drop what they have", "remove it"
+        _wrong_side(
+            section, "is for sealing: an opened topic comes as it was sealed", compress=compress, padding=padding
         )
+    elif sealing and not opening:
+        _wrong_side(
+            section, "is for opening: sealing may always repeat, and mirrors drop what they have", delivery=delivery
+        )
+        _wrong_side(section, "is for opening: sealing begins at the topic's log start", begin=begin)
     section.close(LATER)
     if channel is None or source is None or target is None:
         return None
@@ -126,6 +125,12 @@ def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
     padded = padding is not None and padding.text == "padme"
     sealed = SealMapping(channel.text, source.text, target.text, compress=not plain, padding=padded)
     return Entry(sealed, section, source.node)
+
+
+def _wrong_side(section: Section, why: str, **settings: Word | None) -> None:
+    for setting, found in settings.items():
+        if found:
+            section.fault(setting, why, "remove it")
 
 
 def _name(section: Section, setting: str, problem_of: Rule) -> Word | None:
