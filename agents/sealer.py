@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sealwire.agents import clock
 from sealwire.agents.batches import Chunk, Limits, cut
+from sealwire.agents.chunk_sealing import seal_chunk
 from sealwire.agents.positions import Position
 from sealwire.agents.seat import OffsetOutOfRange
-from sealwire.agents.single import record_frame
 from sealwire.agents.source_seat import SourceSeat
 from sealwire.agents.topics import lane_of
 from sealwire.agents.writer import Refused, Stopped
-from sealwire.keys import compression, envelope
-from sealwire.keys.envelope import LOG_START, Cause, Compression, Inner, Kind, Layout, Place
+from sealwire.keys.envelope import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
     from sealwire.agents.lane import Lane
     from sealwire.agents.sealing import Sealing
     from sealwire.agents.seat import Fetched
-    from sealwire.agents.senders import Sending
     from sealwire.agents.topics import Facts
 
 _log = logging.getLogger(__name__)
@@ -195,7 +190,7 @@ class SealWork:
             seat.why, seat.changed = side.senders.why[route.channel] or "the session ended", True
             side.senders.news()
             return
-        buffer, used = self._sealed(sending, seat, chunk, kind)
+        buffer, used = seal_chunk(side, sending, seat, chunk, kind)
         # What was read is needed no more, what was sealed is until the cloud has it.
         if fetched is not None:
             fetched.release(chunk.size)
@@ -209,46 +204,6 @@ class SealWork:
         side.counters["bytes"] += used
         sending.sealed += used
         self._spawn(self._send(seat, seat.sent(chunk.next), buffer, used))
-
-    def _sealed(self, sending: Sending, seat: SourceSeat, chunk: Chunk, kind: Kind) -> tuple[bytearray, int]:
-        side, route = self._side, seat.route
-        now = clock.now()
-        parts: list[Any] = list(chunk.parts)
-        squeezed = Compression.NONE
-        if route.compress and chunk.plain and parts:
-            parts, squeezed = [compression.compress(parts)], Compression.ZSTD
-        inner = Inner(
-            kind=kind,
-            layout=Layout.BATCH,
-            compression=squeezed,
-            flags=LOG_START if seat.log_start else 0,
-            site=side.settings.site,
-            topic=route.source_topic,
-            topic_id=seat.topic_id,
-            partition=seat.partition,
-            first=seat.sealed_to,
-            next=chunk.next,
-            last_stable=max(chunk.last_stable, chunk.next),
-            leader_epoch=chunk.leader_epoch,
-            sealed_at=min(max(now, sending.outbound.made_at), sending.outbound.not_after),
-            record_count=chunk.record_count,
-            batch_count=chunk.batch_count,
-            uncompressed_size=chunk.size,
-            cause=Cause.DELETED if kind is Kind.LOST else Cause.NONE,
-        )
-        stored = sum(len(part) for part in parts)
-        if route.padding:
-            inner = replace(inner, padding_size=envelope.padding_of(inner, stored))
-        size = envelope.sealed_size(inner, stored)
-        head, tail = record_frame(size, now)
-        used = len(head) + size + len(tail)
-        buffer = side.buffers.lend(used)
-        with memoryview(buffer) as view:
-            view[: len(head)] = head
-            place = Place(side.project_id, route.channel, route.cloud_topic, seat.partition)
-            envelope.seal(sending.outbound, place, inner, parts, os.urandom, view[len(head) :])
-            view[used - len(tail) : used] = tail
-        return buffer, used
 
     async def _send(self, seat: SourceSeat, entry: list[int], buffer: bytearray, used: int) -> None:
         side = self._side
