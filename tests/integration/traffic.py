@@ -1,0 +1,178 @@
+"""Records on real clusters: produced with plain clients, read by independent ones, compared whole."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from world import await_
+
+if TYPE_CHECKING:
+    from kafka_cluster import KafkaCluster
+
+
+class Seen(NamedTuple):
+    """A record as a reader sees it, without its offset."""
+
+    record_key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    timestamp: tuple[int, int]
+
+
+Partitions = dict[int, list[Seen]]
+
+
+def read_all(cluster: KafkaCluster, topic: str, *, raw: bool = False) -> dict[int, list[Any]]:
+    """Read a topic from its beginning to its present end; by partition, in order. `raw` gives confluent's messages."""
+    settings = {
+        "bootstrap.servers": cluster.bootstrap,
+        "group.id": "independent-reader",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "enable.partition.eof": True,
+        "fetch.message.max.bytes": 20 << 20,
+        "receive.message.max.bytes": 100 << 20,
+        "log_level": 0,
+    }
+    consumer = Consumer(settings)
+    found: dict[int, list[Any]] = {}
+    try:
+        shown = consumer.list_topics(topic, timeout=20).topics[topic]
+        if shown.error is not None:
+            return {}
+        found = {partition: [] for partition in shown.partitions}
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in found])
+        open_ones = set(found)
+        while open_ones:
+            message = consumer.poll(20)
+            assert message is not None, f"{topic} cannot be read to its end"
+            if message.error() is not None:
+                open_ones.discard(message.partition())
+                continue
+            found[message.partition()].append(message if raw else _seen(message))
+    finally:
+        consumer.close()
+    return found
+
+
+def _seen(message: Message) -> Seen:
+    headers = tuple((name, value) for name, value in message.headers() or ())
+    return Seen(message.key(), message.value(), headers, message.timestamp())
+
+
+def count_of(cluster: KafkaCluster, topic: str) -> int:
+    """How many offsets a topic has; 0 where it is not there yet."""
+    consumer = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "counter", "log_level": 0})
+    try:
+        shown = consumer.list_topics(topic, timeout=20).topics[topic]
+        if shown.error is not None:
+            return 0
+        marks = [consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=20) for each in shown.partitions]
+        return sum(high - low for low, high in marks)
+    finally:
+        consumer.close()
+
+
+def await_count(cluster: KafkaCluster, topic: str, count: int, within: float = 90.0) -> None:
+    """Wait until a topic has so many records, or more."""
+    seen: list[int] = []
+
+    def enough() -> bool:
+        seen[:] = [count_of(cluster, topic)]
+        return seen[0] >= count
+
+    try:
+        await_(enough, f"{count} records in {topic} of {cluster.name}", within, every=0.3)
+    except AssertionError:
+        raise AssertionError(f"{topic} of {cluster.name} has {seen} of {count} records") from None
+
+
+def differences(source: Partitions, sink: Partitions) -> list[str]:
+    """Say where two readings differ; [] when every record and the order of every partition are the same."""
+    found = []
+    for partition in sorted(source | sink):
+        ours, theirs = source.get(partition, []), sink.get(partition, [])
+        if len(ours) != len(theirs):
+            found.append(f"[{partition}]: {len(ours)} records, then {len(theirs)}")
+        found += [
+            f"[{partition}] record {number}: {one} became {other}"
+            for number, (one, other) in enumerate(zip(ours, theirs, strict=False))
+            if one != other
+        ]
+    return found[:10]
+
+
+class Comparison(NamedTuple):
+    """What became of a load whose every record is unlike all others of its partition."""
+
+    sent: int
+    missing: int
+    foreign: int
+    disordered: int
+    duplicates: int
+
+
+def compare(source: Partitions, sink: Partitions) -> Comparison:
+    """Compare where duplicates may be: what is seen for the first time must come in the source's order."""
+    missing = foreign = disordered = duplicates = 0
+    for partition, ours in source.items():
+        known, firsts = set(ours), dict[Seen, None]()
+        assert len(known) == len(ours), "the load repeats itself"
+        for each in sink.get(partition, []):
+            if each in firsts:
+                duplicates += 1
+            elif each not in known:
+                foreign += 1
+            else:
+                firsts[each] = None
+        missing += len(ours) - len(firsts)
+        arrived = list(firsts)
+        disordered += sum(one != other for one, other in zip([e for e in ours if e in firsts], arrived, strict=True))
+    return Comparison(sum(map(len, source.values())), missing, foreign, disordered, duplicates)
+
+
+class Load(threading.Thread):
+    """Records to every partition of a topic, some thousands a second, until it is told to stop."""
+
+    def __init__(self, cluster: KafkaCluster, topic: str, per_second: int, partitions: int = 3) -> None:
+        super().__init__(daemon=True)
+        self._topic, self._rate, self._partitions = topic, per_second, partitions
+        settings = {"bootstrap.servers": cluster.bootstrap, "linger.ms": 5, "compression.type": "lz4", "acks": "all"}
+        self._producer = Producer({**settings, "enable.idempotence": True})
+        self._ended = threading.Event()
+        self.errors: list[str] = []
+        self.sent: dict[int, int] = defaultdict(int)
+
+    def run(self) -> None:
+        begun, number = time.monotonic(), 0
+        while not self._ended.is_set():
+            due = int((time.monotonic() - begun) * self._rate)
+            while number < due:
+                partition = number % self._partitions
+                value = b"%08d " % number + b"x" * 200
+                self._producer.produce(
+                    self._topic, value, key=b"%d" % number, partition=partition, on_delivery=self._told
+                )
+                self.sent[partition] += 1
+                number += 1
+            self._producer.poll(0.01)
+        self._producer.flush(30)
+
+    def _told(self, error: object, _message: Message) -> None:
+        if error is not None:
+            self.errors.append(str(error))
+
+    @property
+    def count(self) -> int:
+        return sum(self.sent.values())
+
+    def stop(self) -> int:
+        """End it; gives how many records the source has taken."""
+        self._ended.set()
+        self.join(60)
+        assert not self.errors, self.errors[:3]
+        return self.count
