@@ -31,6 +31,7 @@ check: $(VENV)/.dev build/types ## lint, format, types, and who may import whom
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@MYPYPATH=build/types $(BIN)/mypy -p sealwire
+	@MYPYPATH=build/types $(BIN)/mypy tests/conftest.py
 	@for tests in keys agents app house integration bench; do \
 	  ls tests/$$tests/*.py >/dev/null 2>&1 || continue; \
 	  MYPYPATH=build/types:tests/$$tests $(BIN)/mypy $(TESTS_MAY) tests/$$tests || exit 1; done
@@ -77,7 +78,7 @@ $(BIN)/python:
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "installing what requirements.lock names into $(VENV)"
 	@$(INSTALL) --require-hashes -r requirements.lock
-	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
