@@ -141,17 +141,26 @@ def test_what_is_kept_is_project_identities_yaml_and_logs(tmp_path: Path) -> Non
     assert {"project", "berlin.yaml", "lisbon.yaml", "berlin", "lisbon"} <= {path.name for path in kept.iterdir()}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_demo_that_is_stopped_ends_every_process_it_began(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "when", "processes"),
+    [
+        # three brokers, the authority, two supervisors and a worker or two
+        pytest.param(signal.SIGINT, b"delivered at site B", 7, id="Ctrl-C while records flow"),
+        pytest.param(signal.SIGTERM, b"sealwire ticket create", 3, id="SIGTERM while identities are enrolled"),
+    ],
+)
+def test_a_demo_that_is_stopped_ends_every_process_it_began(
+    tmp_path: Path, number: signal.Signals, when: bytes, processes: int
+) -> None:
     demo = subprocess.Popen(
         [*DEMO, "--records", "1000000"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_temporary(tmp_path)
     )
     assert demo.stdout is not None
-    for line in demo.stdout:  # the workers run when the first record has been followed
-        if b"delivered at site B" in line:
+    for line in demo.stdout:
+        if when in line:
             break
     begun = _descendants(demo.pid)
-    assert len(begun) >= 7  # three brokers, the authority, two supervisors, a worker or two
+    assert len(begun) >= processes
     demo.send_signal(number)
     demo.stdout.read()
     assert demo.wait(30) == 130
