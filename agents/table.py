@@ -20,7 +20,10 @@ class StateTable:
         self._table = app.Table(
             TABLE,
             partitions=lanes,
-            schema=faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"),
+            # Types, not a schema: a table falls back to JSON for what these two do not say, in the schema as well, and
+            # a changelog of our bytes is then never recovered.
+            key_type=bytes,
+            value_type=bytes,
             options=dict(_ROCKSDB),  # a copy: the store takes entries out of what it is given
         )
 
