@@ -35,6 +35,7 @@ class CloudSeat:
     catching_up_to: int = -1
     pending: deque[list[int]] = field(default_factory=deque)  # [next, deliveries outstanding]
     parked: OrderedDict[bytes, tuple[int, int]] = field(default_factory=OrderedDict)  # -> (offset, since ms)
+    again: int | None = None  # where to go back to, once the answer at hand was looked at
     changed: bool = True
 
     @property
@@ -60,8 +61,14 @@ class CloudSeat:
 
     def go_back(self, offset: int) -> None:
         """Everything from ``offset`` on is looked at again: a restart must begin there until it was."""
-        self.pending.clear()
+        for entry in self.pending:  # what is outstanding still has to be done, and moves nothing beyond here
+            entry[0] = min(entry[0], offset)
         self.done_to = min(self.done_to, offset)
+        self.again = None
+
+    def look_again(self, offset: int) -> None:
+        """Have everything from ``offset`` on looked at again, after the answer at hand."""
+        self.again = offset if self.again is None else min(self.again, offset)
 
     def park(self, session_id: bytes, offset: int) -> bool:
         """Remember the first place of a session that is not known; tell whether it is new. The oldest give way."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sealwire.agents import clock, records
 from sealwire.agents.records import merge
 from sealwire.agents.single import record_batch
+from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys.delivery import Delivery, Position, read_record_key
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _POSITION = b"\0\0"  # a name's length is never 0, so no delivery record has such a record key
 _FLUSH_EVERY = 0.05  # seconds
+_TRY_AGAIN = 2.0  # seconds after delivery records that the local cluster refused
 
 
 def position_key(topic: str, partition: int) -> bytes:
@@ -34,6 +36,7 @@ class CursorLog:
         self._reader, self._writer, self._topic, self._lane = reader, writer, topic, lane
         self._pending: dict[bytes, Callable[[], bytes]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
         self.closed = False
 
     async def read_back(self) -> tuple[list[tuple[str, Delivery]], dict[tuple[str, int], Position]]:
@@ -98,11 +101,20 @@ class CursorLog:
             self._task = None
 
     async def flush(self) -> None:
-        """Write what is pending; returns when the local cluster has it."""
-        pending, self._pending = self._pending, {}
-        if not pending:
-            return
-        now = clock.now()
-        batches = [memoryview(record_batch(value(), now, key)) for key, value in pending.items()]
-        for batch in merge(batches):
-            await self._writer.produce(self._topic, self._lane, batch)
+        """Write what is pending; returns when the local cluster has that, and what was on its way before."""
+        async with self._turn:
+            pending, self._pending = self._pending, {}
+            if not pending:
+                return
+            now = clock.now()
+            batches = [memoryview(record_batch(value(), now, key)) for key, value in pending.items()]
+            try:
+                for batch in merge(batches):
+                    await self._writer.produce(self._topic, self._lane, batch)
+            except Refused as error:
+                # Without them a restart delivers again: they are kept, and tried again with the next one.
+                self._pending = {**pending, **self._pending}
+                _log.error("the local cluster will not take delivery records: %s; trying again", error)  # noqa: TRY400
+                await asyncio.sleep(_TRY_AGAIN)
+            except Stopped:
+                self.closed = True

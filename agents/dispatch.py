@@ -10,7 +10,7 @@ from sealwire.agents import records
 from sealwire.agents.batches import Implausible, walk
 from sealwire.agents.sink import Staged
 from sealwire.keys.cursor import CloudPlace, State
-from sealwire.keys.delivery import Delivered, Delivery
+from sealwire.keys.delivery import Delivered
 from sealwire.keys.reason import Reason
 
 if TYPE_CHECKING:
@@ -72,23 +72,29 @@ class Dispatch:
             work.side.buffers.give_back(self._buffer)
             return
         standing.words, standing.session = "", opened.session.id
+        if standing.skipped and self._after.place is not None:  # what it waited for may stand between there and here
+            self._seat.look_again(self._after.place.offset)
         work.side.counters["envelopes"] += 1
         work.side.counters["records"] += opened.inner.record_count
         if not batches:
             work.standings.note(standing, self._after)
             work.side.buffers.give_back(self._buffer)
             return
-        standing.cursor = self._after
-        standing.outstanding += 1
+        work.standings.sent(standing, self._after)
         self._entry[1] += 1
         work.outstanding += 1
         work.side.budget.add(self._size)
         size = sum(len(batch) for batch in batches)
-        staged = Staged(opened.source, batches, size, self._done, self._refused)
+        staged = Staged(opened.source, batches, size, self._done, self._refused, self._wanted)
         work.side.sink.stage(standing.sink_topic, self._seat.partition, staged)
 
+    def _wanted(self) -> bool:
+        """Tell whether the lane is still there; what it staged and nobody produced yet, its successor stages again."""
+        if self._work.closed:
+            self._over()
+        return not self._work.closed
+
     def _over(self) -> None:
-        self._standing.outstanding -= 1
         self._work.outstanding -= 1
         self._work.side.budget.release(self._size)
         self._work.side.buffers.give_back(self._buffer)
@@ -96,15 +102,14 @@ class Dispatch:
     def _done(self, first: int, following: int) -> None:
         self._over()
         self._standing.delivered += self._opened.inner.record_count
-        self._work.standings.delivered(
-            self._standing, self._after, Delivery(self._after, self._delivered(first, following))
-        )
+        self._work.standings.delivered(self._standing, self._delivered(first, following))
         self._work.settle(self._seat, self._entry)
 
     def _refused(self, words: str) -> None:
         """The sink never takes it: its source partition is held with the sink's own words, the others go on."""
         self._over()
         standing = self._standing
+        standing.flight.clear()
         if standing.cursor.state is not State.HELD:
             _log.error("%s is held: the sink will not take %s: %s", self._opened.source, self._opened.span, words)
             standing.words = words

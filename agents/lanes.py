@@ -104,14 +104,16 @@ class Lanes:
 
     def _ended(self, lane: Lane, _why: str) -> None:
         if self.open.get(lane.number) is lane:
-            self._shut(lane.number, lane, orderly=False)
-            asyncio.get_running_loop().call_later(_AGAIN_AFTER, self._again, lane.number)
+            # What is in flight is in order, whatever ended the lane: a new one begins when it is written down.
+            closing = self._shut(lane.number, lane, orderly=True)
+            loop = asyncio.get_running_loop()
+            closing.add_done_callback(lambda _: loop.call_later(_AGAIN_AFTER, self._again, lane.number))
 
     def _again(self, number: int) -> None:
         if number in self._wanted and number not in self.open:
             self._seat(number)
 
-    def _shut(self, number: int, lane: Lane, *, orderly: bool) -> None:
+    def _shut(self, number: int, lane: Lane, *, orderly: bool) -> asyncio.Task[None]:
         del self.open[number]
         task = self._seating.pop(number, None)
         if task is not None and task is not asyncio.current_task():
@@ -119,6 +121,7 @@ class Lanes:
         closing = asyncio.create_task(self._close_work(lane, orderly=orderly))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+        return closing
 
     @staticmethod
     async def _close_work(lane: Lane, *, orderly: bool) -> None:

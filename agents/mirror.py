@@ -44,6 +44,7 @@ class OpenWork:
         self.standings = Standings(self._log)
         self._positions: dict[tuple[str, int], Position] = {}
         self.outstanding = 0
+        self.closed = False
 
     # Seating
 
@@ -120,7 +121,7 @@ class OpenWork:
         _log.warning("%s[%d]: %s", *seat.where, error)
         if isinstance(error, OffsetOutOfRange):
             # The cloud's offsets prove nothing: cursors tell duplicates and gaps whatever is served from here on.
-            seat.done_to = error.log_start
+            seat.go_back(error.log_start)
             self._read_from(seat, error.log_start)
         else:
             seat.why = str(error)
@@ -131,9 +132,13 @@ class OpenWork:
         for seat in self.seats.values():
             known = [seat.parked.pop(session)[0] for session in sessions & set(seat.parked)]
             if known and min(known) < seat.read_to:
-                seat.catching_up_to = max(seat.catching_up_to, seat.read_to)
-                seat.go_back(min(known))
-                self._read_from(seat, min(known))
+                self._read_again(seat, min(known))
+
+    def _read_again(self, seat: CloudSeat, offset: int) -> None:
+        seat.catching_up_to = max(seat.catching_up_to, seat.read_to)
+        seat.go_back(offset)
+        self.standings.looked_again(seat.where)
+        self._read_from(seat, offset)
 
     def revisit_ahead(self) -> None:
         """Time passed: what was ahead of our clock may not be any more."""
@@ -165,6 +170,8 @@ class OpenWork:
         if 0 <= seat.catching_up_to <= seat.read_to:
             seat.catching_up_to = -1
             self.standings.caught_up(seat.where)
+        if seat.again is not None:
+            self._read_again(seat, seat.again)
 
     def _envelope(self, seat: CloudSeat, entry: list[int], record: records.Record) -> None:
         side, route = self.side, seat.route
@@ -226,7 +233,7 @@ class OpenWork:
             case Gap(span, reason):
                 if before.state is not State.WAITING:
                     _log.warning("%s waits: %s is missing (%s)", opened.source, span, reason)
-                standing.words = f"{span} is missing"
+                standing.words, standing.skipped = f"{after.gap or span} is missing", True
                 self.standings.note(standing, after)
             case Hold(reason):
                 if before.state is not State.HELD:
@@ -264,4 +271,4 @@ class OpenWork:
             while self.outstanding and asyncio.get_running_loop().time() < until:
                 await asyncio.sleep(0.01)
             await self._log.flush()
-        self._log.closed = True
+        self.closed = self._log.closed = True

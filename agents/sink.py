@@ -38,6 +38,7 @@ class Staged:
     size: int
     done: Callable[[int, int], None]  # the sink offsets [first, next)
     refused: Callable[[str], None]
+    wanted: Callable[[], bool]  # asked once, before it is produced
 
 
 class SinkPartition:
@@ -69,8 +70,9 @@ class SinkPartition:
         source, members, size = self._queue[0].source, [], 0
         while self._queue and self._queue[0].source == source and size < _ROUND_BYTES:
             staged = self._queue.popleft()
-            members.append(staged)
-            size += staged.size
+            if staged.wanted():
+                members.append(staged)
+                size += staged.size
         first = following = -1
         try:
             for batch in merge([batch for staged in members for batch in staged.batches]):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sealwire.agents.cursors import CursorLog
+    from sealwire.keys.delivery import Delivered
     from sealwire.keys.source import SourcePartition
 
 
@@ -28,7 +30,8 @@ class Standing:
     session: bytes = b""
     last_stable: int = -1
     delivered: int = 0
-    outstanding: int = 0  # envelopes at the sink that it has not acknowledged
+    flight: deque[Cursor] = field(default_factory=deque)  # for each delivery at the sink, what is written with it
+    skipped: bool = False  # something beyond a gap was passed over since reading last began
     words: str = ""
     changed: bool = True
 
@@ -104,15 +107,25 @@ class Standings:
     def note(self, standing: Standing, cursor: Cursor) -> None:
         """Adopt a cursor that no delivery brings: it waits, is held, or passed a span without batches."""
         standing.cursor, standing.changed = cursor, True
-        if not standing.outstanding:
+        if standing.flight:  # it rests on the delivery before it, and is written together with that
+            standing.flight[-1] = cursor
+        else:
             self._write(standing, Delivery(cursor))
 
-    def delivered(self, standing: Standing, after: Cursor, delivery: Delivery) -> None:
-        """Write the cursor ``after`` a delivery that the sink has acknowledged."""
-        now = standing.cursor
-        # What became known meanwhile (it waits, and for what) belongs to the cursor that is written.
-        cursor = now if now.next == after.next else replace(after, place=after.place or now.place)
-        self._write(standing, replace(delivery, cursor=cursor))
+    def sent(self, standing: Standing, after: Cursor) -> None:
+        """Adopt the cursor after a delivery that is on its way; it is written when the sink has acknowledged."""
+        standing.cursor, standing.changed = after, True
+        standing.flight.append(after)
+
+    def delivered(self, standing: Standing, delivered: Delivered) -> None:
+        """Write the cursor after the oldest delivery on its way, which the sink has acknowledged."""
+        self._write(standing, Delivery(standing.flight.popleft(), delivered))
+
+    def looked_again(self, cloud: tuple[str, int]) -> None:
+        """What was passed over at a cloud partition is about to be read again."""
+        for standing in self:
+            if standing.cloud == cloud:
+                standing.skipped = False
 
     def caught_up(self, cloud: tuple[str, int]) -> None:
         """Everything of a cloud partition was read again: those that flow need their place no more."""
