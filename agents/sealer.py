@@ -100,7 +100,7 @@ class SealWork:
             position = side.moved.get(seat.where, known.get(seat.where))
             # Words that name another topic id are those of a topic that is no more; no words mean unknown, not another.
             if position is not None and side.same_topic(position.metadata, seat.topic_id):
-                seat.sealed_to, seat.log_start = position.offset, False
+                seat.sealed_to, seat.log_start, seat.begun = position.offset, False, True
             else:
                 async with gate:
                     seat.sealed_to = await side.source.log_start(*seat.where)
@@ -226,7 +226,7 @@ class SealWork:
         return {
             seat.where: Position(seat.position, self._side.words(seat.topic_id))
             for seat in self.seats.values()
-            if seat.position >= 0 and not seat.log_start
+            if seat.begun
         }
 
     # The end
@@ -263,5 +263,5 @@ class SealWork:
         if orderly and self._tasks:
             await asyncio.wait(set(self._tasks), timeout=_CLOSE_WITHIN)
             for seat in self.seats.values():
-                if seat.position >= 0 and not seat.held:
+                if seat.begun and not seat.held:
                     self._side.moved[seat.where] = Position(seat.position, self._side.words(seat.topic_id))

@@ -26,6 +26,7 @@ class SourceSeat:
     log_start: bool
     position: int
     seat: Seat | None = None
+    begun: bool = False  # the position is one that was committed or acknowledged, not merely where the log starts
     epoch: int = 0  # counts seatings: what comes from an older one is dropped
     why: str = ""
     held: str = ""
@@ -58,7 +59,7 @@ class SourceSeat:
         moved = False
         while self.in_flight and self.in_flight[0][1]:
             self.position = self.in_flight.popleft()[0]
-            moved = self.changed = True
+            moved = self.changed = self.begun = True
         return moved
 
     def row(self, site: str) -> dict[str, Any]:
