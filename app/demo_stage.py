@@ -171,7 +171,7 @@ class Stage:
             raise DemoFailed("an embedded broker:", words, tail) from None
 
     def _make_topics(self) -> None:
-        admin = AdminClient({"bootstrap.servers": self.source.bootstrap})
+        admin = AdminClient({"bootstrap.servers": self.source.bootstrap, "log_level": 0})
         try:
             for made in admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in TOPICS]).values():
                 made.result(COMMAND_S)
