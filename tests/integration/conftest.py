@@ -17,7 +17,7 @@ from world import Node, World, sealwire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TOPICS: Final = ("orders", "events", "codecs", "load", "shared", "target", "neighbour")
+TOPICS: Final = ("orders", "events", "codecs", "load", "calm", "shared-seal", "shared-open", "target", "neighbour")
 
 
 class Clusters(NamedTuple):
@@ -32,6 +32,7 @@ class Bridge(NamedTuple):
     world: World
     sealer: Node
     mirror: Node
+    topics: tuple[str, ...] = TOPICS
 
 
 @pytest.fixture(scope="session")
