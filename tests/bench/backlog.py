@@ -43,7 +43,9 @@ def _text(chance: random.Random, words: Sequence[bytes]) -> bytes:
     return text[:VALUE_BYTES]
 
 
-def fill(bootstrap: str, topic: str, kind: Kind, count: int, values: Sequence[bytes], partitions: int = PARTITIONS) -> None:
+def fill(
+    bootstrap: str, topic: str, kind: Kind, count: int, values: Sequence[bytes], partitions: int = PARTITIONS
+) -> None:
     """Produce ``count`` records without record keys, spread evenly, and return when the cluster has them all."""
     producer = Producer(
         {

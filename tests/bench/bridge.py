@@ -1,4 +1,4 @@
-"""A whole bridge on three real clusters: a project with one sealing and one opening member, and their workers at will."""
+"""A whole bridge on three real clusters: a project with a sealing and an opening member, and their workers at will."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 from confluent_kafka.admin import AdminClient
 from kafka_cluster import KafkaCluster, start_together
 from measure import cpu_seconds, peak_mb
+
 from sealwire.app.config import require
 from sealwire.app.up import workers
 

@@ -1,4 +1,4 @@
-"""A stock Faust app that counts the records of a topic one by one, for comparison. Prints records, CPU and wall seconds.
+"""A stock Faust app that counts the records of a topic one by one. Prints records, CPU and wall seconds.
 
 Its environment names the cluster (BENCH_BOOTSTRAP), the topic (BENCH_TOPIC) and how many to count (BENCH_COUNT).
 """

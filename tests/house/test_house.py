@@ -102,7 +102,7 @@ def reaches(tree: ast.Module) -> Iterator[str]:
                     yield f"line {node.lineno}: an attribute of {root_name(of)} is set"
         for target in assigned_to(node):
             if isinstance(target, ast.Attribute) and root_name(target) in foreign:
-                yield f"line {node.lineno}: {ast.unparse(target)} is set"
+                yield f"line {target.lineno}: {ast.unparse(target)} is set"
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path != DRIVER], ids=name)
