@@ -29,8 +29,8 @@ PROJECT: Final = "demo"
 SEALER: Final = "sealer"
 MIRROR: Final = "mirror"
 SITES: Final = ("berlin", "lisbon")  # site A seals, site B opens
-COMMAND_S: Final = 30.0
-READY_S: Final = 60.0
+COMMAND_S: Final = 60.0
+READY_S: Final = 90.0
 
 _YAML: Final = """\
 project: {project}

@@ -70,7 +70,7 @@ class EmbeddedBroker:
         """Whether the child process runs now."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, deadline_s: float = 15.0) -> Self:
+    def start(self, deadline_s: float = 30.0) -> Self:
         """Return once the broker answers Kafka requests. Raises BrokerMissing, BrokerFailed.
 
         Must be called from a thread that lives as long as the broker should: Linux ends the child with that thread.
@@ -111,7 +111,7 @@ class EmbeddedBroker:
             )
         return self
 
-    def wait_ready(self, deadline_s: float = 15.0) -> None:
+    def wait_ready(self, deadline_s: float = 30.0) -> None:
         """Return when the broker answers an ApiVersions request; raises BrokerFailed after `deadline_s` seconds."""
         until = time.monotonic() + deadline_s
         while not _answers(self._port):
