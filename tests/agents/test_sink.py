@@ -61,7 +61,7 @@ async def test_nothing_of_a_refused_source_partition_is_stored_behind_it_and_ano
     log.stored.clear()
     log.refuse = lambda batch: "too large" if b"v0" in batch else ""
     stage(station, first)
-    await until(lambda: log.turn.locked())
+    await until(log.turn.locked)
     stage(station, other, second)
     log.stored.set()
     await until(lambda: other.done)
@@ -76,7 +76,7 @@ async def test_what_a_closed_lane_had_staged_is_not_produced(world: World) -> No
     log.stored.clear()
     going, closed = Told("a", build(some(1))), Told("b", build(some(1, 5)))
     stage(station, going)
-    await until(lambda: log.turn.locked())
+    await until(log.turn.locked)
     stage(station, closed)
     closed.over = True
     log.stored.set()

@@ -1,0 +1,151 @@
+"""Control: statements are followed, judged by keys/, saved before they are used; our own are published."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from batch_made import some
+from in_loop import until
+from world import World, in_world
+
+from sealwire.agents.clock import now
+from sealwire.keys import keypackage, request, wire
+from sealwire.keys.reason import Reason
+
+if TYPE_CHECKING:
+    from world import Station
+
+DAY = 24 * 3600 * 1000
+
+
+def packages(world: World) -> list[bytes]:
+    """Every key package in the control topic."""
+    found = []
+    for value in world.cloud.at("acme.control").values():
+        if value[:2] == wire.MAGIC and value[2] == wire.Type.KEY_PACKAGE:
+            found.append(value)
+    return found
+
+
+async def ready(station: Station) -> Station:
+    await station.start()
+    await until(station.control.caught_up.is_set)
+    return station
+
+
+@in_world
+async def test_a_worker_is_not_ready_before_it_has_read_control_to_its_end(world: World) -> None:
+    stores = [world.member(f"m{number}", "rome") for number in range(3)]
+    sealer = await ready(world.sealer())
+    assert {store.secrets.identity.member_id for store in stores} <= set(sealer.control.trust.credentials)
+
+
+@in_world
+async def test_missing_project_topics_are_named_and_waited_for(world: World) -> None:
+    del world.cloud.topics["acme.sessions"]
+    sealer = world.sealer()
+    await sealer.start()
+    words = "cloud topic acme.sessions is missing: sealwire project cloud makes it"
+    await until(lambda: sealer.control.trouble == words)
+    assert not sealer.control.caught_up.is_set()
+    world.cloud.make("acme.sessions")
+    await until(sealer.control.caught_up.is_set)
+    assert sealer.control.trouble == ""
+
+
+@in_world
+async def test_a_mirror_publishes_its_receiving_keys_after_they_are_saved(world: World) -> None:
+    mirror = world.mirror()
+    saved: list[int] = []
+    save = mirror.store.save
+
+    def noting(secrets: object) -> None:
+        saved.append(len(packages(world)))
+        save(secrets)  # type: ignore[arg-type]
+
+    mirror.store.save = noting  # type: ignore[method-assign]
+    await ready(mirror)
+    await until(lambda: packages(world))
+    assert saved[0] == 0
+    (package,) = packages(world)
+    assert keypackage.peek(package, world.project.root.project_id).member_id == mirror.store.secrets.identity.member_id
+    assert mirror.store.secrets.held
+
+
+@in_world
+async def test_a_sealer_announces_no_receiving_keys(world: World) -> None:
+    await ready(world.sealer())
+    assert packages(world) == []
+
+
+@in_world
+async def test_refused_statements_are_counted_by_reason_and_the_rest_goes_on(world: World) -> None:
+    sealer = await ready(world.sealer())
+    for value in (b"hello", b"", os.urandom(500), bytes(1 << 20), b"SW\x01"):
+        world.tell(value)
+    altered = bytearray(world.project.admit(world.member("x", "rome").secrets.identity, "x", "rome", now()))
+    altered[-1] ^= 1
+    world.tell(bytes(altered))
+    later = world.member("later", "rome")
+    await until(lambda: sealer.control.trust.credential_of(later.secrets.identity.member_id))
+    assert sum(sealer.control.refused.values()) == 6
+    assert sealer.control.refused[Reason.BAD_SIGNATURE] == 1
+
+
+@in_world
+async def test_a_credential_of_another_project_admits_nobody(world: World) -> None:
+    sealer = await ready(world.sealer())
+    other = type(world.project).make(now(), "other")
+    who = world.member("x", "rome", known=False).secrets.identity
+    world.tell(other.admit(who, "x", "rome", now()))
+    await until(lambda: sum(sealer.control.refused.values()))
+    assert sealer.control.trust.credential_of(who.member_id) is None
+
+
+@in_world
+async def test_the_next_credential_is_asked_for_after_a_third_of_its_life(world: World) -> None:
+    sealer = await ready(world.sealer())
+    requests = world.cloud.at("acme.requests")
+    world.clock.ahead = 7 * DAY // 3 - 60_000
+    await sealer.control._renew_credential()
+    assert requests.end == 0
+    world.clock.ahead = 7 * DAY // 3 + 60_000
+    await until(lambda: requests.end == 1)
+    asked = request.peek(requests.value(0), world.project.root.project_id) if hasattr(request, "peek") else None
+    assert asked is None or asked.member_id == sealer.store.secrets.identity.member_id
+    await sealer.control._renew_credential()
+    assert requests.end == 1, "once an hour is enough"
+
+
+@in_world
+async def test_a_renewed_credential_is_saved_and_its_mirror_announces_again(world: World) -> None:
+    mirror = await ready(world.mirror(world.member("r", "paris")))
+    await until(lambda: len(packages(world)) == 1)
+    world.renew(mirror.store, "r", "paris")
+    await until(lambda: len(packages(world)) == 2)
+    assert keypackage.peek(packages(world)[1], world.project.root.project_id).serial == 2
+    credential = mirror.control.credential
+    assert credential is not None
+    assert mirror.store.secrets.credential == credential.statement
+
+
+@in_world
+async def test_a_worker_that_starts_again_knows_its_sessions_from_the_vault(world: World) -> None:
+    _, mirror = await world.flow()
+    world.berlin.send(some(3))
+    await until(lambda: len(world.paris.got()) == 3)
+    await mirror.stop()
+    sessions = dict(mirror.control.sessions)
+    again = await ready(world.mirror(mirror.store))
+    assert sessions
+    assert sessions.keys() <= again.control.sessions.keys()
+
+
+@in_world
+async def test_a_topic_of_statements_that_was_cut_short_is_read_from_its_start_again(world: World) -> None:
+    sealer = await ready(world.sealer())
+    log = world.cloud.at("acme.control")
+    log.truncate(log.end + 5)
+    later = world.member("later", "rome")
+    await until(lambda: sealer.control.trust.credential_of(later.secrets.identity.member_id))
