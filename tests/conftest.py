@@ -1,11 +1,24 @@
-"""How Hypothesis looks for examples: without a deadline (two busy cores), and in CI always the same ones."""
+"""What holds for all tests: how Hypothesis looks for examples, and which tests need Apache Kafka."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import hypothesis
+import pytest
 
+# Without a deadline, since two cores may be busy; in CI the same examples each time.
 hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+INTEGRATION = Path(__file__).parent / "integration"
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all of tests/integration: a test there cannot be run by `make test` because somebody forgot the mark."""
+    for item in items:
+        if INTEGRATION in item.path.parents:
+            item.add_marker(pytest.mark.kafka)
