@@ -54,7 +54,7 @@ def libraries() -> Path:
         if not stamp.exists() or stamp.stat().st_mtime < pom.stat().st_mtime:
             shutil.rmtree(LIBS, ignore_errors=True)
             goal = ("dependency:copy-dependencies", f"-DoutputDirectory={LIBS}")
-            subprocess.run(["mvn", "-B", "-q", "-f", str(pom), *goal], check=True, stdin=subprocess.DEVNULL)  # noqa: S607
+            subprocess.run(["mvn", "-B", "-q", "-f", str(pom), *goal], check=True, stdin=subprocess.DEVNULL)
             stamp.touch()
     return LIBS
 
@@ -134,7 +134,7 @@ class KafkaCluster:
         script = f"{'' if self._formatted else f'{shlex.join(formatting)} && '}exec {shlex.join(broker)}"
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                ["sh", "-c", script],  # noqa: S607
+                ["sh", "-c", script],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from world import await_
@@ -135,6 +135,21 @@ def compare(source: Partitions, sink: Partitions) -> Comparison:
     return Comparison(sum(map(len, source.values())), missing, foreign, disordered, duplicates)
 
 
+def await_more(cluster: KafkaCluster, topic: str, count: int, within: float = 90.0) -> None:
+    """Wait until so many more records are in a topic than there are now."""
+    await_count(cluster, topic, count_of(cluster, topic) + count, within)
+
+
+def await_whole(source: KafkaCluster, sink: KafkaCluster, topic: str, within: float = 90.0) -> Comparison:
+    """Wait until nothing of a topic is missing at the sink; gives the last comparison, also when time is up."""
+    ours, until = read_all(source, topic), time.monotonic() + within
+    while True:
+        last = compare(ours, read_all(sink, topic))
+        if not last.missing or time.monotonic() > until:
+            return last
+        time.sleep(0.5)
+
+
 class Load(threading.Thread):
     """Records to every partition of a topic, some thousands a second, until it is told to stop."""
 
@@ -146,6 +161,13 @@ class Load(threading.Thread):
         self._ended = threading.Event()
         self.errors: list[str] = []
         self.sent: dict[int, int] = defaultdict(int)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
 
     def run(self) -> None:
         begun, number = time.monotonic(), 0
