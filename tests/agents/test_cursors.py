@@ -140,7 +140,7 @@ async def test_a_mirror_that_dies_at_any_moment_delivers_the_rest_once(world: Wo
     for at in range(6):
         world.berlin.send(some(3, 3 * at))
         await until(lambda at=at: len(world.paris.got()) >= 3 * at + 3)  # type: ignore[misc]
-        await until(lambda at=at: mirror.standing().written.next == 3 * at + 3)  # type: ignore[misc, union-attr]
+        await until(lambda at=at, now=mirror: now.standing().written.next == 3 * at + 3)  # type: ignore[misc]
         await asyncio.gather(*(work._log.flush() for work in mirror.works))
         await mirror.kill()
         mirror = world.mirror(mirror.store)

@@ -12,9 +12,7 @@ from batch_made import build, some
 from in_loop import until
 from world import OPEN_ORDERS, Project, Store, World, in_world
 
-from sealwire.agents import clock, cloud_seat
 from sealwire.agents.batches import Corrupt, scan, walk
-from sealwire.agents.cloud_seat import PARKED_FOR_MS, PARKED_MOST, CloudSeat
 from sealwire.agents.header import read_header, restamp
 from sealwire.agents.single import record_batch
 from sealwire.keys import identity, session
@@ -23,7 +21,6 @@ from sealwire.keys.reason import Reason
 from sealwire.keys.standing import State
 
 if TYPE_CHECKING:
-    import pytest
     from world import Station
 
 
@@ -183,28 +180,6 @@ async def test_a_stranger_s_session_holds_up_nobody(world: World) -> None:
     await one_by_one(world, 2, 1)
     await until(lambda: len(world.paris.got()) == 3)
     assert mirror.refused == {"parked": 1}
-
-
-def a_cloud_seat() -> CloudSeat:
-    return CloudSeat(OPEN_ORDERS, 0, bytes(16), 0, 10_000)
-
-
-def test_parked_sessions_are_bounded() -> None:
-    seat = a_cloud_seat()
-    for number in range(PARKED_MOST + 5):
-        assert seat.park(number.to_bytes(32, "big"), number)
-    assert len(seat.parked) == PARKED_MOST
-    assert seat.position == 5
-
-
-def test_a_parked_session_expires_and_no_longer_pins_the_position(monkeypatch: pytest.MonkeyPatch) -> None:
-    seat, now = a_cloud_seat(), clock.now()
-    seat.park(b"s", 3)
-    seat.expire()
-    assert seat.position == 3
-    monkeypatch.setattr(cloud_seat.clock, "now", lambda: now + PARKED_FOR_MS + 60_000)
-    seat.expire()
-    assert seat.position == 10_000
 
 
 @in_world

@@ -142,7 +142,7 @@ async def test_a_session_that_the_cloud_will_not_take_is_not_used_and_tried_agai
 async def test_progress_is_published_and_readable_by_those_who_were_granted_the_session(world: World) -> None:
     world.berlin.kafka.grow("orders", 3)
     world.cloud.grow("acme.orders", 3)
-    sealer, mirror = await world.flow()
+    _, mirror = await world.flow()
     world.berlin.send(some(4))
     await until(lambda: any(p.topics and p.topics[0].partitions[0].next == 4 for p in said(world, mirror)))
     last = said(world, mirror)[-1]

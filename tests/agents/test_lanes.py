@@ -1,0 +1,95 @@
+"""Lanes follow Faust's assignment; each change makes new ones, that begin from what is written."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from aiokafka.structs import TopicPartition
+from batch_made import some
+from in_loop import in_loop, until
+from world import LANES, World, in_world
+
+from sealwire.agents.lanes import PassThrough
+
+
+@in_world
+async def test_nothing_is_seated_before_the_worker_has_caught_up(world: World) -> None:
+    station = world.mirror()
+    station.assign()
+    assert station.lanes.open == {}
+    station.lanes.begin()
+    assert sorted(station.lanes.open) == list(range(LANES))
+    await station.lanes.close(orderly=True)
+
+
+@in_world
+async def test_partitions_of_other_topics_are_no_lanes(world: World) -> None:
+    station = world.mirror()
+    station.lanes.begin()
+    station.lanes.on_assigned({TopicPartition("state-changelog", 0), TopicPartition(station.settings.lane_topic, 1)})
+    assert sorted(station.lanes.open) == [1]
+    await station.lanes.close(orderly=True)
+
+
+@in_world
+async def test_a_revocation_closes_every_lane_and_a_new_assignment_goes_on_where_it_stood(world: World) -> None:
+    sealer, mirror = await world.flow()
+    for at in range(4):
+        world.berlin.send(some(3, 3 * at))
+        await until(lambda at=at: len(world.paris.got()) >= 3 * at + 3)  # type: ignore[misc]
+        for station in (sealer, mirror):
+            await station.lanes.on_revoked()
+            assert station.lanes.open == {}
+            station.assign()
+            await until(station.seated)
+    world.berlin.send(some(3, 12))
+    await until(lambda: len(world.paris.got()) >= 15)
+    assert world.paris.got() == some(15)
+    assert mirror.side.counters["duplicates"] == 0
+
+
+@in_world
+async def test_a_lane_whose_beginning_fails_is_tried_again(world: World) -> None:
+    mirror = world.mirror()
+    fails = iter(range(3))
+    log_start = mirror.cloud.log_start
+
+    async def failing(topic: str, partition: int) -> int:
+        if topic == "acme.orders" and next(fails, None) is not None:
+            raise OSError("the broker hung up")
+        return await log_start(topic, partition)
+
+    mirror.cloud.log_start = failing  # type: ignore[method-assign]
+    await mirror.start()
+    await until(mirror.seated)
+    assert next(fails, None) is None
+    assert not mirror.errors
+
+
+@in_world
+async def test_topics_that_come_later_are_dealt_without_a_rebalance(world: World) -> None:
+    del world.berlin.kafka.topics["orders"]
+    sealer, mirror = world.sealer(), world.mirror()
+    await mirror.start()
+    await sealer.start()
+    await until(lambda: mirror.seated() and len(sealer.lanes.open) == LANES)
+    lanes = dict(sealer.lanes.open)
+    world.berlin.kafka.make("orders")
+    world.berlin.send(some(3))
+    await until(lambda: len(world.paris.got()) == 3)
+    assert sealer.lanes.open == lanes
+
+
+@in_world
+async def test_table_rows_are_written_under_the_events_of_their_lane(world: World) -> None:
+    sealer, mirror = await world.flow()
+    world.berlin.send(some(3))
+    await until(lambda: len(sealer.table) == len(mirror.table) == 1)
+
+
+@in_loop
+async def test_a_lane_s_event_carries_the_very_object_that_was_handed_over() -> None:
+    thing = object()
+    app = SimpleNamespace(create_event=lambda _key, value, _headers, _message: value)
+    decode = PassThrough().compile(app)  # type: ignore[arg-type]
+    assert await decode(SimpleNamespace(value=thing)) is thing

@@ -1,0 +1,101 @@
+"""What a worker is built of: one Faust app at home, with the ids and options that everything else relies on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from in_loop import until
+from world import LANES, OPEN_ORDERS, ORDERS, World, in_world
+
+from sealwire.agents import worker as workers
+from sealwire.agents.settings import Cluster, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from world import Store
+
+
+def settings(tmp_path: Path, direction: str = "seal", *, embedded: bool = False) -> Settings:
+    local = Cluster("local-a:1, local-b:2", embedded=embedded)
+    made = Settings("acme", "berlin", "producer1", direction, tmp_path, local, Cluster("cloud:1"), lanes=5, web_port=9)  # type: ignore[arg-type]
+    return replace(made, seal=(ORDERS,)) if direction == "seal" else replace(made, open=(OPEN_ORDERS,))
+
+
+class NoStore:
+    def load(self) -> Store:
+        raise AssertionError("nothing is opened before the app starts")
+
+
+@pytest.mark.parametrize("direction", ["seal", "open"])
+def test_an_app_has_the_id_and_the_topics_of_its_project_site_and_direction(tmp_path: Path, direction: str) -> None:
+    app = workers.build(settings(tmp_path, direction), NoStore())  # type: ignore[arg-type]
+    assert app.conf.id == f"_sealwire.acme.berlin.{direction}"
+    assert [str(url) for url in app.conf.broker] == ["kafka://local-a:1", "kafka://local-b:2"]
+    (table,) = app.tables.values()
+    assert table.partitions == 5
+    assert table.changelog_topic.get_topic_name() == f"_sealwire.acme.berlin.{direction}-state-changelog"
+    (agent,) = app.agents.values()
+    (topic,) = agent.channel.topics
+    assert topic == f"_sealwire.acme.berlin.{direction}.lanes"
+
+
+def test_no_group_of_faust_s_ever_reaches_the_cloud(tmp_path: Path) -> None:
+    app = workers.build(settings(tmp_path), NoStore())  # type: ignore[arg-type]
+    assert "cloud" not in repr([app.conf.broker, app.conf.broker_consumer, app.conf.broker_producer])
+
+
+def test_a_worker_of_apache_kafka_is_a_static_member_and_one_of_the_embedded_broker_is_not(tmp_path: Path) -> None:
+    stock = workers.build(settings(tmp_path), NoStore())  # type: ignore[arg-type]
+    embedded = workers.build(settings(tmp_path, embedded=True), NoStore())  # type: ignore[arg-type]
+    assert stock.conf.consumer_group_instance_id == "producer1-seal"
+    assert not embedded.conf.consumer_group_instance_id
+    assert embedded.conf.broker_session_timeout < stock.conf.broker_session_timeout
+
+
+def test_options_that_the_lanes_rely_on_are_set(tmp_path: Path) -> None:
+    conf = workers.build(settings(tmp_path), NoStore()).conf  # type: ignore[arg-type]
+    assert conf.stream_wait_empty is False
+    assert conf.topic_disable_leader is True
+    assert conf.topic_partitions == 5
+    assert str(conf.store) == "rocksdb:"
+    assert conf.datadir == tmp_path / "faust"
+
+
+def test_a_local_cluster_with_a_password_is_given_it_and_shows_it_nowhere(tmp_path: Path) -> None:
+    security = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "me",
+        "sasl.password": "hunter2",
+    }
+    made = settings(tmp_path)
+    made = replace(made, local=replace(made.local, security=security))
+    app = workers.build(made, NoStore())  # type: ignore[arg-type]
+    assert app.conf.broker_credentials.password == "hunter2"  # noqa: S105
+    assert "hunter2" not in repr(made)
+
+
+@in_world
+async def test_a_worker_s_snapshot_says_why_it_is_not_ready(world: World) -> None:
+    station = world.mirror()
+    worker = workers.Worker.__new__(workers.Worker)
+    worker.settings, worker._control, worker.side, worker.lanes = (
+        station.settings, station.control, station.side, station.lanes,
+    )  # fmt: skip
+    worker._watch, worker._since, worker._stopping = station.watch, 5, False
+    told = worker.snapshot()
+    assert told["ready"] is False
+    assert told["why"] == "reading acme.control; waiting for Faust's assignment"
+    await station.start()
+    await until(lambda: worker.snapshot()["ready"] and station.seated())
+    told = worker.snapshot()
+    assert told["lanes"] == list(range(LANES))
+    station.side.refuse("foreign", "", ("acme.orders", 0), 0)  # type: ignore[union-attr, arg-type]
+    assert worker.snapshot()["refused"] == {"foreign": 1}
+    world.cloud.topics.pop("acme.orders")
+    await until(lambda: "cloud topic acme.orders is missing" in worker.snapshot()["why"])
+    assert json.loads(json.dumps(worker.snapshot()))["identity"] == "w"
