@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import logging
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@functools.cache
+@cache
 def _start_of(topic: str) -> int:
     return int.from_bytes(hashlib.sha256(topic.encode()).digest()[:4], "big")
 
@@ -35,8 +34,7 @@ def lane_of(topic: str, partition: int, lanes: int) -> int:
     started together): a stride of about three eighths of the lanes is far from both. Cursors are kept by lane: this
     must never change.
     """
-    first = int.from_bytes(hashlib.sha256(topic.encode()).digest()[:4], "big")
-    return (first + partition * _stride(lanes)) % lanes
+    return (_start_of(topic) + partition * _stride(lanes)) % lanes
 
 
 @cache
