@@ -114,7 +114,7 @@ class CursorLog:
             except Refused as error:
                 # Without them a restart delivers again: they are kept, and tried again with the next one.
                 self._pending = {**pending, **self._pending}
-                _log.error("the local cluster will not take delivery records: %s; trying again", error)  # noqa: TRY400
+                _log.error("the local cluster will not take delivery records: %s; trying again", error)
                 await asyncio.sleep(_TRY_AGAIN)
             except Stopped:
                 self.closed = True

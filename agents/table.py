@@ -5,9 +5,12 @@ A working copy, never the last word: what counts is committed positions and deli
 
 from __future__ import annotations
 
-import faust
+from typing import TYPE_CHECKING
 
 from sealwire.agents.settings import TABLE
+
+if TYPE_CHECKING:
+    import faust
 
 # One database per lane: the store's defaults ask for a 2 GiB cache and 64 MiB of write buffers each.
 _ROCKSDB = {"block_cache_size": 8 * 1024 * 1024, "write_buffer_size": 1024 * 1024, "max_write_buffer_number": 2}

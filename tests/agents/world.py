@@ -41,9 +41,10 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from sealwire.agents.mirror import OpenWork, Standing
+    from sealwire.agents.mirror import OpenWork
     from sealwire.agents.positions import Position
     from sealwire.agents.source_seat import SourceSeat
+    from sealwire.agents.standings import Standing
     from sealwire.keys.credential import Credential
     from sealwire.keys.identity import Identity
 
