@@ -27,7 +27,7 @@ class Ended:
 
 def a_lane() -> tuple[Lane, Agent, Ended]:
     agent, ended = Agent(), Ended()
-    return Lane(agent, "lanes", 3, ended), agent, ended  # type: ignore[arg-type]
+    return Lane(agent, "lanes", 3, ended), agent, ended
 
 
 def items(agent: Agent) -> Iterator[Item]:
@@ -90,7 +90,7 @@ async def test_an_event_that_faust_does_not_take_ends_the_lane() -> None:
     async def unknown(_message: object) -> None:
         raise KeyError("lanes-3")
 
-    agent.callback = unknown  # type: ignore[method-assign]
+    agent.callback = unknown  # type: ignore[method-assign, assignment]
     await lane.hand("a")
     assert not lane.open
     assert "could not be handed to Faust" in ended.why[0]

@@ -91,5 +91,5 @@ async def test_table_rows_are_written_under_the_events_of_their_lane(world: Worl
 async def test_a_lane_s_event_carries_the_very_object_that_was_handed_over() -> None:
     thing = object()
     app = SimpleNamespace(create_event=lambda _key, value, _headers, _message: value)
-    decode = PassThrough().compile(app)  # type: ignore[arg-type]
+    decode = PassThrough().compile(app)
     assert await decode(SimpleNamespace(value=thing)) is thing

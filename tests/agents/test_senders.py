@@ -21,7 +21,7 @@ MINUTE = 60_000
 
 
 def current(sealer: Station) -> Sending | None:
-    return sealer.side.senders.current("orders")  # type: ignore[union-attr, no-any-return]
+    return sealer.side.senders.current("orders")  # type: ignore[union-attr]
 
 
 def kinds(world: World) -> list[int]:

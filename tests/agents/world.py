@@ -167,15 +167,16 @@ class Station:
         self.local = FakeReader(site.kafka, budget if sealing_side else None)
         self.cloud = FakeReader(world.cloud, None if sealing_side else budget)
         self.cloud_writer, self.local_writer = FakeWriter(world.cloud), FakeWriter(site.kafka)
-        self.watch: Any = Watch(site.kafka, world.cloud)
+        watch: Any = Watch(site.kafka, world.cloud)
+        self.watch = watch
         self.control = Control(settings, store, self.cloud, self.cloud_writer)
         if sealing_side:
-            self.side = Sealing(settings, self.control, self.watch, self.local, self.cloud_writer)
+            self.side = Sealing(settings, self.control, watch, self.local, self.cloud_writer)
             self.side.positions = FakePositions(site.committed)  # type: ignore[assignment]
         else:
-            self.side = Opening(settings, self.control, self.watch, self.cloud, self.local, self.local_writer)
+            self.side = Opening(settings, self.control, watch, self.cloud, self.local, self.local_writer)
         self.agent: Any = Agent()
-        self.lanes = Lanes(self.agent, settings.lane_topic, self.side.make, self.watch)
+        self.lanes = Lanes(self.agent, settings.lane_topic, self.side.make, watch)
         self.side.lanes = self.lanes
         self.table: dict[bytes, bytes] = {}
         self.errors: list[BaseException] = []
