@@ -96,8 +96,8 @@ async def test_a_waiting_partition_keeps_its_place_over_a_restart(world: World) 
     standing = again.standing()
     assert standing is not None
     assert standing.cursor.state is State.WAITING
-    assert (standing.cursor.gap.first, standing.cursor.gap.next) == (1, 2)
-    assert standing.cursor.place.offset == 2
+    assert (standing.cursor.gap.first, standing.cursor.gap.next) == (1, 2)  # type: ignore[union-attr]
+    assert standing.cursor.place.offset == 2  # type: ignore[union-attr]
     world.envelopes.inject(missing)
     await until(lambda: len(world.paris.got()) == 4)
     assert world.paris.got() == some(4)
