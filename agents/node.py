@@ -149,7 +149,7 @@ class Node:
     ) -> int:
         """Queue what came for one partition; the bytes that it brought."""
         seat, offset = asked.pop(TopicPartition(part.topic, part.partition), (None, -1))
-        if seat is None or not seat.alive:
+        if seat is None or not seat.alive or seat.offset != offset:  # the last: never twice, whatever was asked twice
             return 0
         if part.error:
             self._refused(seat, offset, part)

@@ -1,7 +1,6 @@
 """Whole batches to a cluster with acks=all: one in flight a partition, repeated for as long as it takes.
 
-On Kafka every batch carries a producer id and a sequence (idempotent, KIP-98), so a repeated one is stored once. The
-embedded broker knows no producer ids: there a repeated batch may be stored twice, and whoever reads must drop it.
+On Kafka a repeated batch is stored once, by producer id and sequence (KIP-98); the embedded broker may store it twice.
 """
 
 from __future__ import annotations
@@ -60,10 +59,8 @@ class RawWriter:
         if transactional_id is not None:
             message = "a transaction around the batches comes with exactly-once delivery"
             raise NotImplementedError(message)
-        self._cluster, self._client_id = cluster, client_id
-        self._transactional_id = transactional_id
+        self._cluster, self._client_id, self._transactional_id = cluster, client_id, transactional_id
         self._request_bytes, self._in_flight = request_bytes, in_flight
-        self._idempotent = not cluster.embedded
         self._client: BoundedClient | None = None
         self._producers: dict[TopicPartition, Producer] = {}
         self._sequences: dict[TopicPartition, int] = {}
@@ -85,7 +82,7 @@ class RawWriter:
     async def start(self) -> None:
         """Connect; waits for as long as no broker answers."""
         self._client = await clients.connect(self._cluster, self._client_id)
-        if self._idempotent:
+        if not self._cluster.embedded:
             self._shared = await new_producer(self._connected)
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._refresh())]
 
@@ -159,9 +156,8 @@ class RawWriter:
             if node is None or node == -1:
                 self._stale.set()
                 continue
-            if len(self._requests[node]) >= self._in_flight:
-                continue
-            if node in chosen and sizes[node] + len(item.batch) > self._request_bytes:
+            full = node in chosen and sizes[node] + len(item.batch) > self._request_bytes
+            if full or len(self._requests[node]) >= self._in_flight:
                 continue
             chosen.setdefault(node, {})[where] = item
             sizes[node] += len(item.batch)
@@ -177,20 +173,41 @@ class RawWriter:
             topics[where.topic].append((where.partition, item.batch))
         request = ProduceBatches(topics, timeout_ms=_BROKER_TIMEOUT_MS, transactional_id=self._transactional_id)
         answers: dict[tuple[str, int], Produced] = {}
-        words = ""
+        words = "no answer for this partition"
         try:
             answers = read_produced(await self._client.send(node, request))
         except Exception as error:  # noqa: BLE001 (whatever a broker does wrong: the batch is sent again)
-            words = f"{error!r}"
-        finally:
-            self._sent.difference_update(items)
-            self._wake.set()
+            words = repr(error)
+        lost: dict[TopicPartition, Parcel] = {}
         for where, item in items.items():
             answer = answers.get((where.topic, where.partition))
             if answer is None:
-                self._again(where, item, words or "no answer for this partition", stale=True)
+                self._again(where, item, words, stale=True)
+            elif answer.error in LOST_PRODUCER:
+                lost[where] = item
             else:
-                await self._answered(where, item, answer)
+                self._answered(where, item, answer)
+        # From here on another request may take the next batches of all but those whose producer is lost.
+        self._sent.difference_update(items.keys() - lost.keys())
+        self._wake.set()
+        for where, item in lost.items():
+            await self._begin_anew(where, item)
+
+    async def _begin_anew(self, where: TopicPartition, item: Parcel) -> None:
+        """Have a new producer for a partition whose broker forgot ours, or knows more of it than we do.
+
+        A copy that was stored in spite of an error becomes a duplicate, as after a crash of ours.
+        """
+        try:
+            self._producers[where] = await new_producer(self._connected)
+            self._sequences[where] = 0
+        except Refused as refusal:
+            self._fail(where, item, refusal)
+        else:
+            self._again(where, item, "the broker does not know the producer", stale=False)
+        finally:
+            self._sent.discard(where)
+            self._wake.set()
 
     def _stamp(self, where: TopicPartition) -> tuple[int, int, int]:
         if self._shared is None:
@@ -198,49 +215,34 @@ class RawWriter:
         producer = self._producers.setdefault(where, self._shared)
         return producer.identity, producer.epoch, self._sequences.get(where, 0)
 
-    async def _answered(self, where: TopicPartition, item: Parcel, answer: Produced) -> None:
+    def _answered(self, where: TopicPartition, item: Parcel, answer: Produced) -> None:
         if answer.error in {0, DUPLICATE}:
             self._sequences[where] = (self._sequences.get(where, 0) + item.count) % _SEQUENCES
             if self._troubles.pop(where, None):
                 _log.warning("%s[%d]: goes on", *where)
-            self._done(where, item)
+            self._done(where)
             if not item.future.done():
                 item.future.set_result(RecordMetadata(where.topic, where.partition, answer.base_offset))
             return
         item.doubts += answer.error in DOUBTFUL
         error = errors.for_code(answer.error)
         words = answer.words or str(error.message)
-        if answer.error in LOST_PRODUCER:
-            # The broker forgot the producer, or knows more of it than we do. Only this partition starts under a new
-            # one; a copy that was stored in spite of an error becomes a duplicate, as after a crash.
-            self._sent.add(where)
-            try:
-                self._producers[where] = await new_producer(self._connected)
-                self._sequences[where] = 0
-            except Refused as refusal:
-                self._fail(where, item, refusal)
-            else:
-                self._again(where, item, words, stale=False)
-            finally:
-                self._sent.discard(where)
-        elif answer.error in FOR_GOOD or item.doubts >= DOUBTFUL_TRIES:
+        if answer.error in FOR_GOOD or item.doubts >= DOUBTFUL_TRIES:
             words = answer.words or f"{error.message}: {error.description}"
             self._fail(where, item, Refused(f"{where.topic}[{where.partition}]: {words}"))
         else:
             self._again(where, item, words, stale=answer.error in STALE)
 
     def _fail(self, where: TopicPartition, item: Parcel, error: Refused) -> None:
-        self._done(where, item)
+        self._done(where)
         self._troubles.pop(where, None)
         if not item.future.done():
             item.future.set_exception(error)
 
-    def _done(self, where: TopicPartition, item: Parcel) -> None:
-        queue = self._queues.get(where)
-        if queue and queue[0] is item:
-            queue.popleft()
-            if not queue:
-                del self._queues[where]
+    def _done(self, where: TopicPartition) -> None:
+        self._queues[where].popleft()
+        if not self._queues[where]:
+            del self._queues[where]
 
     def _again(self, where: TopicPartition, item: Parcel, words: str, *, stale: bool) -> None:
         if where not in self._troubles:

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ from kafka_cluster import KafkaCluster  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NOW = 1_760_000_000_000
+# Brokers forget a producer a day after the newest timestamp that they have of it, and with it what it has stored.
+NOW = int(time.time() * 1000)
 
 
 @pytest.fixture(scope="module")
