@@ -100,11 +100,10 @@ class Senders:
 
     def readers(self, channel: str) -> tuple[tuple[bytes, KeyPackage], ...]:
         """Return who may read every cloud topic of the channel now."""
-        now = clock.now()
-        found: dict[bytes, KeyPackage] = {}
-        for cloud_topic in self._channels[channel]:
-            found.update(dict(self._control.trust.readers(channel, cloud_topic, now)))
-        return tuple(sorted(found.items()))
+        now, trust = clock.now(), self._control.trust
+        # One session seals for all of them: who may not read one of them is granted none of them.
+        allowed = [dict(trust.readers(channel, cloud_topic, now)) for cloud_topic in sorted(self._channels[channel])]
+        return tuple(each for each in sorted(allowed[0].items()) if all(each[0] in others for others in allowed[1:]))
 
     async def _look(self, channel: str) -> bool:
         readers = self.readers(channel)
