@@ -25,6 +25,7 @@ __all__ = ["BatchHeader", "Caps", "Chunk", "Corrupt", "Implausible", "Limits", "
 
 Aborted = tuple[int, int]  # producer id and first offset of one aborted transaction, as a fetch response lists them
 
+_NO_OFFSET = 2**63 - 1  # the offset after a batch must be one that can be asked for, and written down
 _SMALLEST = 17  # bytes up to and with the magic, in every format
 _LEGACY_SMALLEST = 26
 _LEGACY_RATIO = 5  # how much larger a compressed batch is reckoned to be once opened: an estimate, not a cap
@@ -118,7 +119,11 @@ def scan(data: memoryview, wanted: int = 0, *, check_crc: bool = True) -> Scan:
         if check_crc and checksum(data, position, size) != header.crc:
             message = f"checksum of the batch at offset {header.base_offset}"
             raise Corrupt(message)
-        if header.last_offset_delta < 0 or header.record_count < 0 or header.base_offset < 0:
+        if (
+            header.last_offset_delta < 0
+            or header.record_count < 0
+            or not 0 <= header.base_offset < _NO_OFFSET - header.last_offset_delta
+        ):
             message = f"offsets of the batch at offset {header.base_offset}"
             raise Corrupt(message)
         headers.append(header)
