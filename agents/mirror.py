@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _AHEAD = b"ahead of our clock"
 _CLOSE_WITHIN = 3.0  # seconds
+_READ_AGAIN = 5.0  # seconds after a cloud partition that could not be read
 
 
 class OpenWork:
@@ -95,7 +96,7 @@ class OpenWork:
         self._read_from(seat, offset)
 
     def _read_from(self, seat: CloudSeat, offset: int) -> None:
-        if not self._lane.open:
+        if not self._lane.open or self.seats.get(seat.where) is not seat:
             return
         self._unseat(seat)
         seat.read_to = offset
@@ -125,7 +126,11 @@ class OpenWork:
             self._read_from(seat, error.log_start)
         else:
             seat.why = str(error)
-            asyncio.get_running_loop().call_later(5.0, self._read_from, seat, seat.read_to)
+            asyncio.get_running_loop().call_later(_READ_AGAIN, self._read_on, seat)
+
+    def _read_on(self, seat: CloudSeat) -> None:
+        if seat.seat is None:  # else someone reads again already, perhaps from further back
+            self._read_from(seat, seat.read_to)
 
     def revisit(self, sessions: set[bytes]) -> None:
         """Sessions became known: read again from where their first envelopes were parked."""

@@ -123,7 +123,7 @@ class SealWork:
             seat.why, seat.changed = self._side.senders.why[seat.route.channel] or "no session", True
             return
         seat.why, seat.changed = "", True
-        seat.epoch += 1
+        self._unseat(seat)
         epoch = seat.epoch
 
         async def take(fetched: Fetched) -> None:
