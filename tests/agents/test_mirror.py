@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 import zstandard
 from batch_made import build, some
 from in_loop import until
@@ -14,6 +16,7 @@ from world import OPEN_ORDERS, Project, Store, World, in_world
 
 from sealwire.agents.batches import Corrupt, scan, walk
 from sealwire.agents.header import read_header, restamp
+from sealwire.agents.seat import ReadRefused
 from sealwire.agents.single import record_batch
 from sealwire.keys import identity, session
 from sealwire.keys.envelope import Cause, Compression, Kind, Place, seal, sealed_size
@@ -447,3 +450,41 @@ async def test_a_member_that_is_not_in_the_vault_has_nothing_delivered(world: Wo
     await until(lambda: sum(mirror.control.refused.values()) == 1)
     assert isinstance(mirror.store, Store)
     assert mirror.control.sessions == {}
+
+
+@pytest.mark.parametrize(("base", "delta"), [(2**63 - 1, 0), (2**63 - 3, 2), (2**63 - 2**30, 2**31 - 1), (-1, 0)])
+def test_offsets_that_no_log_can_have_are_damage(base: int, delta: int) -> None:
+    """A position beyond them could be written down, and never be read back."""
+    batch = record_batch(b"x", 1)
+    struct.pack_into(">q", batch, 0, base)
+    struct.pack_into(">i", batch, 23, delta)
+    with pytest.raises(Corrupt):
+        scan(memoryview(batch), check_crc=False)
+
+
+@in_world
+async def test_a_cloud_partition_that_cannot_be_read_is_tried_again_from_where_it_stood(world: World) -> None:
+    _, mirror = await flowing(world)
+    (seat,) = mirror.work().seats.values()
+    assert seat.seat is not None
+    seat.seat.fail(ReadRefused("not authorised"))
+    await one_by_one(world, 3, 1)
+    await until(lambda: len(world.paris.got()) == 4)
+    assert world.paris.got() == some(4)
+
+
+@in_world
+async def test_trying_again_never_skips_what_someone_else_went_back_for(world: World) -> None:
+    _, mirror = await flowing(world)
+    await one_by_one(world, 3, 1)
+    await until(lambda: len(world.paris.got()) == 4)
+    work = mirror.work()
+    (seat,) = work.seats.values()
+    assert seat.seat is not None
+    seat.seat.fail(ReadRefused("not authorised"))
+    assert seat.read_to == 4
+    work._read_again(seat, 1)
+    now = seat.seat
+    work._read_on(seat)
+    assert seat.seat is now
+    await until(lambda: seat.read_to == 4)

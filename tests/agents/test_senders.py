@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 from batch_made import some
+from fake_kafka import FakePositions
 from in_loop import until
-from world import World, in_world
+from world import ORDERS, World, in_world
 
-from sealwire.keys import progress, session, wire
+from sealwire.agents.sealing import Sealing
+from sealwire.keys import policy, progress, session, wire
+from sealwire.keys.charter import PolicyRow
 from sealwire.keys.progress import State
 
 if TYPE_CHECKING:
@@ -78,7 +83,7 @@ async def test_a_new_reader_starts_a_new_session_with_a_grant_for_it(world: Worl
     sealer, mirror = await world.flow()
     before = current(sealer)
     assert before is not None
-    store = world.member("late", "paris")
+    store = world.member("late", "rome")  # at the site of another reader that one would grant it the former session
     second = world.mirror(store)
     await second.start()
     member = store.secrets.identity.member_id
@@ -109,7 +114,7 @@ async def test_a_session_is_followed_by_the_next_after_ten_minutes_of_traffic(wo
         await until(lambda minute=minute: len(world.paris.got()) == minute)  # type: ignore[misc]
     await until(lambda: (now := current(sealer)) is not None and now.outbound.id != first.outbound.id)
     assert current(sealer).outbound.number == 2  # type: ignore[union-attr]
-    assert len({each.session_id for each in said(world, mirror)}) == 2
+    await until(lambda: len({each.session_id for each in said(world, mirror)}) == 2)
 
 
 @in_world
@@ -168,3 +173,30 @@ async def test_progress_says_when_a_source_partition_is_held(world: World) -> No
 
     await until(lambda: states() == {State.HELD})
     assert said(world, mirror)[-1].topics[0].partitions[0].next == 0
+
+
+@in_world
+async def test_who_may_not_read_one_cloud_topic_of_a_channel_is_granted_no_session_of_it(world: World) -> None:
+    """One session seals for all of them."""
+    world.cloud.make("acme.secret")
+    sealer, paris, rome = world.sealer(), world.mirror(), world.mirror(world.member("rome", "rome"))
+    secret = replace(ORDERS, cloud_topic="acme.secret", source_topic="secret")
+    sealer.settings = replace(sealer.settings, seal=(ORDERS, secret))
+    sealer.side = Sealing(sealer.settings, sealer.control, sealer.watch, sealer.local, sealer.cloud_writer)
+    sealer.side.positions = FakePositions({})  # type: ignore[assignment]
+    sealer.side.lanes = sealer.lanes
+    only_paris = policy.table({"role": ["member"], "site": ["paris"]})
+    rows = (
+        PolicyRow("orders", "acme.secret", policy.ATTRIBUTES, policy.MEMBERS, only_paris, 0),
+        PolicyRow("orders", "*", policy.ATTRIBUTES, policy.MEMBERS, policy.MEMBERS, 0),
+    )
+    control = sealer.control
+    control.trust = replace(control.trust, charter=msgspec.structs.replace(control.trust.charter, policies=rows))
+    for station in (paris, rome, sealer):
+        await station.start()
+    members = [station.store.secrets.identity.member_id for station in (paris, rome)]
+    await until(lambda: set(members) <= control.trust.packages.keys())
+    assert dict(control.trust.readers("orders", "acme.orders", world.clock.now())).keys() == set(members)
+    await until(lambda: (sending := current(sealer)) is not None and sending.reader_ids == {members[0]})
+    await until(lambda: current(sealer).outbound.id in paris.control.sessions)  # type: ignore[union-attr]
+    assert rome.control.sessions == {}

@@ -307,6 +307,7 @@ class World:
             (control, "_JUDGE_AGAIN_EVERY", 0.05),
             (control, "_AGAIN", 0.05),
             (mirror, "_CLOSE_WITHIN", 1.0),
+            (mirror, "_READ_AGAIN", 0.05),
         ):
             monkeypatch.setattr(module, name, value)
         monkeypatch.setattr(control, "Admin", FakeAdmin)
