@@ -35,6 +35,7 @@ _BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _RANGE_TRIES = 20
 _EMBEDDED_WAIT_MS = 40  # the embedded broker looks for news only at half of the wait and at its end
 _NO_LEADER = "no leader: the topic or partition is missing, or its brokers are away"
+_SAY_AFTER = 5.0  # seconds: a client that has just started does not know every topic yet
 _JUDGING = 60.0  # seconds: until judged, however long that takes
 
 
@@ -134,7 +135,7 @@ class RawReader:
             seat.leader = None
             self._lost.set()
             return
-        seat.leader = leader
+        seat.leader, seat.lost_since = leader, 0.0
         node = self._nodes.get(leader)
         if node is None:
             node = self._nodes[leader] = Node(self, leader, self._manner)
@@ -152,10 +153,13 @@ class RawReader:
                 for seat in lost:
                     self._place(seat)
             still = [seat for seat in lost if seat.leader is None]
+            now = asyncio.get_running_loop().time()
             for seat in still:
-                if not seat.warned:
+                seat.lost_since = seat.lost_since or now
+                if not seat.warned and now - seat.lost_since >= _SAY_AFTER:
                     _log.warning("%s[%d]: %s", seat.topic, seat.partition, _NO_LEADER)
-                seat.warned, seat.trouble = True, _NO_LEADER
+                    seat.warned = True
+                seat.trouble = _NO_LEADER
             pause = min(pause * 2, _BACKOFF_TO) if still else _BACKOFF
             if still:
                 self._lost.set()

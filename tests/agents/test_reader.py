@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from batch_made import NOW, Made, build, some, unbuild
-from conftest import Proxy, end_broker, free_port, start_broker
 from fake_broker import FETCH, LIST_OFFSETS, FakeBroker, text
 from in_loop import in_loop, until
+from own_broker import Proxy, end_broker, free_port, start_broker
 
 from sealwire.agents import batches
 from sealwire.agents.client import Admin, TopicPlan
@@ -262,8 +262,9 @@ async def test_the_end_of_a_partition_is_right_on_the_embedded_broker(
 
 @in_loop
 async def test_a_topic_that_comes_later_is_read_then_and_its_absence_is_said_once(
-    broker: Cluster, caplog: pytest.LogCaptureFixture
+    broker: Cluster, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sealwire.agents.reader._SAY_AFTER", 0.1)
     name = "comes-later"
     reader, taker = await started(broker), Taker()
     with caplog.at_level(logging.WARNING, "sealwire"):
