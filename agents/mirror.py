@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from sealwire.agents import clock, records
@@ -224,6 +225,8 @@ class OpenWork:
         standing.last_stable = max(standing.last_stable, opened.inner.last_stable)
         rules = Rules(site_floor=self.standings.site_floor(standing), begin_anywhere=seat.route.begin_anywhere)
         before = standing.cursor
+        if before.place is not None and before.place.topic_id != seat.topic_id:
+            before = replace(before, place=None)  # the cloud topic was made anew: nothing can be read again there
         after, decision = advance(before, opened, rules, CloudPlace(seat.topic_id, offset))
         match decision:
             case Deliver():
@@ -271,9 +274,11 @@ class OpenWork:
         """Give up every partition; ``orderly`` waits for what is in flight, so that the next worker repeats little."""
         for seat in self.seats.values():
             self._unseat(seat)
-        if orderly:
-            until = asyncio.get_running_loop().time() + _CLOSE_WITHIN
-            while self.outstanding and asyncio.get_running_loop().time() < until:
-                await asyncio.sleep(0.01)
-            await self._log.flush()
-        self.closed = self._log.closed = True
+        try:
+            if orderly:
+                until = asyncio.get_running_loop().time() + _CLOSE_WITHIN
+                while self.outstanding and asyncio.get_running_loop().time() < until:
+                    await asyncio.sleep(0.01)
+                await self._log.flush()
+        finally:  # whoever waits for this does not wait for ever
+            self.closed = self._log.closed = True

@@ -131,7 +131,8 @@ class Standings:
         """Everything of a cloud partition was read again: those that flow need their place no more."""
         for standing in self:
             cursor = standing.cursor
-            if standing.cloud == cloud and cursor.place is not None and cursor.state is State.FLOWING:
+            flows = cursor.state is State.FLOWING and not standing.skipped
+            if standing.cloud == cloud and cursor.place is not None and flows:
                 self.note(standing, cursor.caught_up())
 
     def _write(self, standing: Standing, delivery: Delivery) -> None:
