@@ -205,10 +205,10 @@ class Bridge:
         with self.worker("open", ["nothing.yet"]) as mirror:
             mirror.wait("the mirror's start", lambda state: bool(state.said.get("ready")))
 
-    def make(self, topics: Sequence[str], partitions: int) -> None:
-        """Make topics of these names at all three clusters, and wait for them."""
+    def make(self, topics: Sequence[str], partitions: int, clusters: Sequence[KafkaCluster] = ()) -> None:
+        """Make topics of these names at all three clusters, or at some, and wait for them."""
         for topic in topics:
-            for cluster in self._clusters:
+            for cluster in clusters or self._clusters:
                 name = cloud_topic(topic) if cluster is self.cloud else topic
                 cluster.make_topic(name, partitions, max_message_bytes="8388608", file_delete_delay_ms="1000")
 

@@ -1,0 +1,179 @@
+"""`make bench-limits`: what a worker needs to start, to idle along at small traffic, and at most, on real Kafka.
+
+Start: from the process's start to the first envelope that the cloud has acknowledged, with 3 source partitions and with
+1,000. At 500 records a second: the part of a core that each worker uses, and how long a record is on its way, from its
+producer to a consumer at the other site. Memory: the most that each worker holds at 12 partitions with a backlog.
+build/limits.json says the same to programs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from backlog import KINDS, PARTITIONS, VALUE_BYTES, fill
+from bridge import Bridge, Worker
+from confluent_kafka import Consumer, Producer, TopicPartition
+from measure import cpu_seconds
+
+RESULT: Final = Path(__file__).resolve().parents[2] / "build" / "limits.json"
+STARTS: Final = 3
+MANY: Final = 1000
+FULL: Final = 12
+BACKLOG: Final = 360_000
+A_SECOND: Final = 500
+SETTLE_S: Final = 4.0
+WATCH_S: Final = 12.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure beside what is aimed for."""
+
+    row: str
+    value: float
+    unit: str
+    below: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether it is not what is aimed for."""
+        return self.below is not None and self.value >= self.below
+
+
+def main() -> int:
+    """Measure, print, write build/limits.json; 1 when something aimed for was missed and --strict asks for that."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--strict", action="store_true", help="end with 1 when a row misses what is aimed for")
+    parser.add_argument("--json", type=Path, default=RESULT, help="where the rows are written")
+    given = parser.parse_args()
+    rows: list[Row] = []
+    with Bridge(_say) as bridge:
+        for part in (_starts, _many_partitions, _small_traffic, _memory):
+            for row in part(bridge):
+                aim = "" if row.below is None else f"   below {row.below:g}"
+                _say(f"{row.row:58}{row.value:10.2f} {row.unit:8}{aim}{'   MISSED' if row.missed else ''}")
+                rows.append(row)
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=1) + "\n", encoding="utf-8")
+    return 1 if given.strict and any(row.missed for row in rows) else 0
+
+
+def _starts(bridge: Bridge) -> list[Row]:
+    took = []
+    for number in range(STARTS):
+        topic = f"start.{number}"
+        bridge.make([topic], PARTITIONS)
+        fill(bridge.source.bootstrap, topic, KINDS[0], 300, KINDS[0].values())
+        with bridge.worker("seal", [topic]) as sealer:
+            took.append(_first_envelope(sealer, topic))
+    return [Row("worker start to first envelope, the longest of three", max(took), "s", 3.0)]
+
+
+def _many_partitions(bridge: Bridge) -> list[Row]:
+    topic = "many"
+    bridge.make([topic], MANY, clusters=(bridge.source, bridge.cloud))
+    fill(bridge.source.bootstrap, topic, KINDS[0], MANY, KINDS[0].values(), MANY)
+    with bridge.worker("seal", [topic]) as sealer:
+        took = _first_envelope(sealer, topic)
+        sealer.wait("a record of each partition", lambda state: state.settled(topic) >= MANY)
+        peak = sealer.peak_mb
+    bridge.drop([topic])
+    return [
+        Row("with 1,000 source partitions", took, "s", 6.0),
+        Row("peak memory with 1,000 source partitions", peak, "MB", 150.0),
+    ]
+
+
+def _first_envelope(sealer: Worker, topic: str) -> float:
+    state = sealer.wait("the first envelope", lambda state: state.settled(topic) > 0, every_s=0.01)
+    return state.at_s - sealer.started
+
+
+def _small_traffic(bridge: Bridge) -> list[Row]:
+    topic = "steady"
+    bridge.make([topic], PARTITIONS)
+    over = threading.Event()
+    delays: list[float] = []
+    with bridge.worker("seal", [topic]) as sealer, bridge.worker("open", [topic]) as mirror:
+        for worker in (sealer, mirror):
+            worker.wait("its start", lambda state: bool(state.said.get("ready")))
+        threads = [
+            threading.Thread(target=_produce, args=(bridge.source.bootstrap, topic, over)),
+            threading.Thread(target=_consume, args=(bridge.sink.bootstrap, topic, over, delays)),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            time.sleep(SETTLE_S)
+            delays.clear()
+            pids = (sealer.pid, mirror.pid)
+            before, began = [cpu_seconds(pid) for pid in pids], time.monotonic()
+            time.sleep(WATCH_S)
+            passed = time.monotonic() - began
+            cores = [(cpu_seconds(pid) - used) / passed for pid, used in zip(pids, before, strict=True)]
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+    ordered = sorted(delays) or [0.0]
+    return [
+        Row(f"sealing at {A_SECOND} records/s", cores[0], "core", 0.25),
+        Row(f"opening at {A_SECOND} records/s", cores[1], "core", 0.25),
+        Row("on the way, p50", ordered[len(ordered) // 2] * 1000, "ms"),
+        Row("on the way, p99", ordered[len(ordered) * 99 // 100] * 1000, "ms"),
+    ]
+
+
+def _produce(bootstrap: str, topic: str, over: threading.Event) -> None:
+    """Produce at an even pace; each value begins with the moment when it was handed to the producer."""
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 2})
+    rest = bytes(VALUE_BYTES - 8)
+    began, number = time.monotonic(), 0
+    while not over.is_set():
+        due = began + number / A_SECOND
+        time.sleep(max(due - time.monotonic(), 0))
+        producer.produce(topic, time.time_ns().to_bytes(8, "big") + rest, partition=number % PARTITIONS)
+        producer.poll(0)
+        number += 1
+    producer.flush(10)
+
+
+def _consume(bootstrap: str, topic: str, over: threading.Event, delays: list[float]) -> None:
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "delays", "fetch.wait.max.ms": 50, "log_level": 2})
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+    while not over.is_set():
+        for message in consumer.consume(100, 0.005):
+            value = message.value()
+            if value is not None:
+                delays.append((time.time_ns() - int.from_bytes(value[:8], "big")) / 1e9)
+    consumer.close()
+
+
+def _memory(bridge: Bridge) -> list[Row]:
+    rows = []
+    for kind in KINDS[:2]:
+        topic = f"full.{kind.name}"
+        bridge.make([topic], FULL)
+        fill(bridge.source.bootstrap, topic, kind, BACKLOG, kind.values(), FULL)
+        for way in ("seal", "open"):
+            with bridge.worker("seal" if way == "seal" else "open", [topic]) as worker:
+                worker.wait("the end", lambda state, topic=topic: state.settled(topic) >= BACKLOG)  # type: ignore[misc]
+                rows.append(Row(f"peak memory, 12 partitions, {kind.name}, to {way}", worker.peak_mb, "MB", 250.0))
+        bridge.drop([topic])
+    return rows
+
+
+def _say(words: str) -> None:
+    sys.stdout.write(f"{words}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
