@@ -16,7 +16,7 @@ NOT_KAFKA := -m "not kafka" --ignore=tests/integration -n 2 --dist loadfile
 .PHONY: help demo test check coverage test-kafka bench-quick bench-limits lock clean java
 
 help: ## say what there is to make
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "make %-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.runtime ## two sites and a cloud on this machine: seal, carry, open, compare (ARGS="--records N --input FILE --exit")
 	@echo "demo: three embedded brokers, two workers, every record compared"
