@@ -35,7 +35,7 @@ check: $(VENV)/.dev build/types ## lint, format, types, and who may import whom
 	@for tests in keys agents app house integration bench; do \
 	  ls tests/$$tests/*.py >/dev/null 2>&1 || continue; \
 	  MYPYPATH=build/types:tests/$$tests:tests/keys:tests/agents:tests/integration $(BIN)/mypy $(TESTS_MAY) tests/$$tests || exit 1; done
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 coverage: $(VENV)/.dev ## the tests again, with branch coverage; build/coverage/html shows what is bare (slower)
 	@echo "coverage: the tests of make test, every branch counted"
