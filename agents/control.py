@@ -52,6 +52,7 @@ class Control:
         self.trouble = ""
         self.on_sessions: Callable[[set[bytes]], None] = lambda _ids: None
         self.on_members: Callable[[], None] = lambda: None
+        self.on_keys: Callable[[bytes], object] = lambda _member: None
         self._learning = asyncio.Lock()
         self._asked_at = 0
         self._followed = (
@@ -156,13 +157,14 @@ class Control:
         fetched.release()
         await self._learn(statements)
 
-    async def _learn(self, statements: list[bytes]) -> None:  # noqa: C901 - one case for each event
+    async def _learn(self, statements: list[bytes]) -> None:
         async with self._learning:
             now = clock.now()
             trust, events = self.trust.learn(statements, now)
             trust, secrets, opened = trust.unwrap_new(self.secrets, now)
             secrets = secrets.raised(trust.floors)
             members = renewed = False
+            announced: list[bytes] = []
             for event in (*events, *opened):
                 match event:
                     case Refused(reason, detail, digest):
@@ -178,16 +180,22 @@ class Control:
                         if credential.member_id == secrets.identity.member_id:
                             secrets = secrets.admitted(credential.statement)
                             renewed = self.caught_up.is_set()
-                    case KeysAnnounced():
+                    case KeysAnnounced(member_id, new):
                         members = True
+                        announced += [member_id] if new else []
                     case _:
                         pass
             fresh = {event.session.id for event in opened if isinstance(event, Opened)}
             await self._adopt(trust, secrets)
         if renewed and self._settings.direction == "open":
             await self._announce()  # a key package counts under the serial of the newest credential only
+        self._tell(members, announced if self.caught_up.is_set() else [], fresh)
+
+    def _tell(self, members: bool, newcomers: list[bytes], fresh: set[bytes]) -> None:  # noqa: FBT001
         if members:
             self.on_members()
+        for member_id in newcomers:  # whoever announced before we had caught up is others' to answer
+            self.on_keys(member_id)
         if fresh:
             self.on_sessions(fresh)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sealwire.agents import clock
 from sealwire.agents.buffers import Buffers
 from sealwire.agents.mirror import OpenWork
+from sealwire.agents.neighbours import Neighbours
 from sealwire.agents.sink import Sink
 from sealwire.keys.envelope import Place
 
@@ -57,6 +58,7 @@ class Opening:
         self._sampled: dict[str, list[float]] = {}
         self.lanes: Lanes
         control.on_sessions = self._on_sessions
+        self.neighbours = Neighbours(settings, control)
 
     def make(self, lane: Lane) -> OpenWork:
         """Make the work of a lane."""
@@ -113,7 +115,7 @@ class Opening:
 
     def tasks(self) -> list[Any]:
         """Return what runs for as long as the worker does."""
-        return [self.keep_looking_ahead()]
+        return [self.keep_looking_ahead(), self.neighbours.keep()]
 
     async def commit(self) -> None:
         """Cursors are written as they move: nothing is left to do here."""

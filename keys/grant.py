@@ -27,6 +27,7 @@ from sealwire.keys.wire import Fields, Frame, Type
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sealwire.keys.identity import Identity
     from sealwire.keys.keypackage import HeldKey, KeyPackageFields
     from sealwire.keys.session import Claim, InboundSession, OutboundSession
 
@@ -111,6 +112,30 @@ def wrap(
     ]
 
 
+def share(
+    inbound: InboundSession,
+    identity: Identity,
+    readers: Sequence[tuple[bytes, KeyPackageFields]],
+    number: int,
+    now: int,
+) -> bytes | None:
+    """Wrap a session that was granted to us for other members of our site, at most 256; None where none has a window.
+
+    The statement is signed by our identity. Whose site they are of, and whether they may read, is for the caller.
+    """
+    grants = []
+    for member_id, package in readers[:MOST]:
+        try:
+            start, public = keypackage.pick(package, now)
+            grants.append(_wrapped(inbound, MEMBER, member_id, start, public))
+        except Rejected:
+            continue
+    if not grants:
+        return None
+    fields = GrantsFields(inbound.id, identity.member_id, number, tuple(grants))
+    return wire.write(Type.GRANTS, inbound.project_id, fields, [identity.signing])
+
+
 def windows_used(
     readers: Sequence[tuple[bytes, KeyPackageFields]], now: int, used: Mapping[bytes, int]
 ) -> dict[bytes, int]:
@@ -124,7 +149,9 @@ def windows_used(
     return after
 
 
-def _wrapped(outbound: OutboundSession, kind: int, recipient: bytes, start: int, public: bytes) -> Grant:
+def _wrapped(
+    outbound: OutboundSession | InboundSession, kind: int, recipient: bytes, start: int, public: bytes
+) -> Grant:
     info = _info(
         outbound.suite, outbound.project_id, outbound.member_id, outbound.id, outbound.channel, recipient, start
     )
