@@ -153,9 +153,9 @@ def await_whole(source: KafkaCluster, sink: KafkaCluster, topic: str, within: fl
 class Load(threading.Thread):
     """Records to every partition of a topic, some thousands a second, until it is told to stop."""
 
-    def __init__(self, cluster: KafkaCluster, topic: str, per_second: int, partitions: int = 3) -> None:
+    def __init__(self, cluster: KafkaCluster, topic: str, per_second: int, partitions: int = 3, first: int = 0) -> None:
         super().__init__(daemon=True)
-        self._topic, self._rate, self._partitions = topic, per_second, partitions
+        self._topic, self._rate, self._partitions, self._first = topic, per_second, partitions, first
         settings = {"bootstrap.servers": cluster.bootstrap, "linger.ms": 5, "compression.type": "lz4", "acks": "all"}
         self._producer = Producer({**settings, "enable.idempotence": True})
         self._ended = threading.Event()
@@ -170,9 +170,9 @@ class Load(threading.Thread):
         self._ended.set()
 
     def run(self) -> None:
-        begun, number = time.monotonic(), 0
+        begun, number = time.monotonic(), self._first
         while not self._ended.is_set():
-            due = int((time.monotonic() - begun) * self._rate)
+            due = self._first + int((time.monotonic() - begun) * self._rate)
             while number < due:
                 partition = number % self._partitions
                 value = b"%08d " % number + b"x" * 200
