@@ -114,6 +114,17 @@ def test_grants_are_signed_by_the_session_or_by_the_granter_that_they_name() -> 
         assert caught.value.reason is reason
 
 
+def test_what_a_reader_passes_on_is_signed_by_it_and_opens_to_the_same_session() -> None:
+    inbound = grant.unwrap(FOR_BERT, CLAIM, BERT.held)
+    passed_on = grant.share(inbound, ANNA.identity, [(BERT.id, PACKAGE)], 1, NOW)
+    assert passed_on is not None
+    fields, frame = grant.read(passed_on, PROJECT)
+    assert fields.granter == ANNA.id
+    grant.check(fields, frame, CLAIM, ANNA.identity.public)
+    assert grant.unwrap(fields.addressed_to(BERT.id)[0], CLAIM, BERT.held) == inbound
+    assert grant.share(inbound, ANNA.identity, [(BERT.id, PACKAGE)], 2, NOW + 30 * DAY) is None
+
+
 def test_an_altered_bit_anywhere_in_grants_is_rejected() -> None:
     for altered in flips(WRAPPED[0], step=3):
         with pytest.raises(Rejected):
