@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers that these tests share
 
 from kafka_cluster import KafkaCluster, start_together
-from world import Node, World, sealwire
+from kafka_world import Node, World, sealwire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

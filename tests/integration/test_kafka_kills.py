@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from kafka_world import await_
 from traffic import Load, await_more, await_whole
-from world import await_
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Bridge
-    from world import Node
+    from kafka_world import Node
 
 pytestmark = pytest.mark.kafka
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Producer
+from kafka_world import await_
 from traffic import await_count, differences, read_all
-from world import await_
 
 if TYPE_CHECKING:
     from conftest import Bridge

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from kafka_world import LANES, Node, await_
 from traffic import Load, await_more, await_whole
-from world import LANES, Node, await_
 
 if TYPE_CHECKING:
     from collections.abc import Callable

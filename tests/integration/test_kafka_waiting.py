@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Producer
 from kafka_cluster import KafkaCluster
+from kafka_world import await_, sealwire
 from traffic import await_count, differences, read_all
-from world import await_, sealwire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Clusters
-    from world import World
+    from kafka_world import World
 
 pytestmark = pytest.mark.kafka
 

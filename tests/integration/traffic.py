@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from world import await_
+from kafka_world import await_
 
 if TYPE_CHECKING:
     from kafka_cluster import KafkaCluster
@@ -50,17 +50,19 @@ def read_all(cluster: KafkaCluster, topic: str, *, raw: bool = False) -> dict[in
         while open_ones:
             message = consumer.poll(20)
             assert message is not None, f"{topic} cannot be read to its end"
+            partition = message.partition()
+            assert partition is not None
             if message.error() is not None:
-                open_ones.discard(message.partition())
+                open_ones.discard(partition)
                 continue
-            found[message.partition()].append(message if raw else _seen(message))
+            found[partition].append(message if raw else _seen(message))
     finally:
         consumer.close()
     return found
 
 
 def _seen(message: Message) -> Seen:
-    headers = tuple((name, value) for name, value in message.headers() or ())
+    headers: tuple[Any, ...] = tuple(message.headers() or ())
     return Seen(message.key(), message.value(), headers, message.timestamp())
 
 
