@@ -114,7 +114,7 @@ def test_what_transactions_committed_is_read_and_nothing_else(kafka: KafkaCluste
             await reader.start()
             end = await reader.end_offset("transactions", 0, committed=True)
             reader.seat("transactions", 0, 0, taker.take, taker.errors.append)
-            await until(lambda taker=taker, end=end: taker.next >= end)
+            await until(lambda taker=taker, end=end: taker.next >= end)  # type: ignore[misc]
             assert taker.values == wanted
             await reader.stop()
         writer, reader, copied = RawWriter(cluster, "test"), RawReader(cluster), Taker()
