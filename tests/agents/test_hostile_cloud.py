@@ -1,4 +1,4 @@
-"""Whatever the cloud does, in any order: what is delivered is the beginning of what was sent, and in the end all of it."""
+"""Whatever the cloud does: what is delivered is the beginning of what was sent, and in the end all of it."""
 
 from __future__ import annotations
 
