@@ -52,6 +52,7 @@ class Partition:
     refuse: Callable[[bytes], str] = lambda _batch: ""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     produced: int = 0
+    written: list[bytes] = field(default_factory=list)  # every batch as its writer gave it
     reads: int = 0  # bytes served
 
     def __post_init__(self) -> None:
@@ -262,6 +263,7 @@ class FakeWriter:
             restamp(view)
             base = log.append(view)
             log.produced += 1
+            log.written.append(bytes(view))
             await log.acked.wait()
             if self.dead:
                 raise Stopped

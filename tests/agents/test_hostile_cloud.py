@@ -29,7 +29,6 @@ class Play:
     def __init__(self, world: World, seed: int) -> None:
         self.world, self.dice = world, random.Random(seed)
         self.sent = 0
-        self.honest: list[bytes] = []
         self.sealer: Station
         self.mirror: Station
 
@@ -51,7 +50,6 @@ class Play:
         self.world.berlin.send(some(count, self.sent), codec=self.dice.randint(0, 4))
         self.sent += count
         await until(lambda: self.world.envelopes.end > before)
-        self.honest += self.world.envelopes.values()[-(self.world.envelopes.end - before) :]
 
     async def drop(self) -> None:
         offset = self.pick()
@@ -111,8 +109,9 @@ class Play:
             got = self.world.paris.got()
             assert got == some(self.sent)[: len(got)]
         self.world.envelopes.show()
-        for value in self.honest:
-            self.world.envelopes.inject(value)
+        await until(lambda: self.sealer.seated() and self.sealer.seat().position == self.sent)
+        for batch in list(self.world.envelopes.written):
+            self.world.envelopes.append(batch)
         everything = some(self.sent)
         with suppress(AssertionError):
             await until(lambda: len(self.world.paris.got()) >= self.sent)
