@@ -19,14 +19,14 @@ from aiokafka import errors
 from aiokafka.protocol.metadata import MetadataRequest
 
 from sealwire.agents import environment
-from sealwire.agents.frames import ProduceBatches
+from sealwire.agents.frames import ProduceBatches, beginning
+from sealwire.agents.framing import Frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import faust
 
-STREAM_BUFFER = 8 * 1024 * 1024  # bytes asyncio may hold unread a connection; with 64 kB a large fetch is +12 % CPU
 WORKER_ENVIRONMENT = environment.WORKER_ENVIRONMENT
 FRAME_CAP = 128 * 1024 * 1024  # bytes: a broker that announces a larger answer is not believed
 
@@ -55,8 +55,7 @@ class BoundedConnection(aiokafka.conn.AIOKafkaConnection):  # type: ignore[misc]
         except (OSError, TimeoutError, errors.KafkaError):
             raise
         except Exception as error:
-            message = f"{self.host}:{self.port}: {error!r}"
-            raise errors.KafkaConnectionError(message) from error
+            raise errors.KafkaConnectionError(f"{self.host}:{self.port}: {error!r}") from error
 
     def send(self, request: Any, expect_response: bool = True) -> Any:  # noqa: ANN401, FBT001, FBT002
         """Send as the stock one does, but for metadata: asking for a topic must not create it."""
@@ -64,27 +63,32 @@ class BoundedConnection(aiokafka.conn.AIOKafkaConnection):  # type: ignore[misc]
             request = MetadataRequest(request._topics, allow_auto_topic_creation=False)  # noqa: SLF001
         return super().send(request, expect_response)
 
+    def _create_reader_task(self) -> Any:  # noqa: ANN401
+        """Have answers received in place, before the first byte of any is read."""
+        self.frames = Frames(self._protocol, self._writer.transport)
+        self._writer.transport.set_protocol(self.frames)
+        return super()._create_reader_task()
+
     @staticmethod
     async def _read(self_ref: Any) -> None:  # noqa: ANN401
         connection = self_ref()
         if connection is None:
             return
-        reader, cap = connection._reader, connection.frame_cap  # noqa: SLF001
+        reader, cap = connection.frames, connection.frame_cap
         del connection
         while True:
             (size,) = struct.unpack(">i", await reader.readexactly(4))
             if not 4 <= size <= cap:  # noqa: PLR2004
-                message = f"an answer of {size} bytes, {cap} allowed"
-                raise FrameRefused(message)
+                raise FrameRefused(f"an answer of {size} bytes, {cap} allowed")
             frame = await reader.readexactly(size)
             connection = self_ref()
             if connection is None:
                 return
             try:
-                connection._handle_frame(frame)  # noqa: SLF001
+                waiting = connection._requests  # noqa: SLF001
+                connection._handle_frame(beginning(frame, waiting[0][1] if waiting else None))  # noqa: SLF001
             except Exception as error:
-                message = f"an answer that cannot be decoded: {error!r}"
-                raise FrameRefused(message) from error
+                raise FrameRefused(f"an answer that cannot be decoded: {error!r}") from error
             del connection
 
 
@@ -125,9 +129,8 @@ async def _create_conn(host: str, port: int, **settings: Any) -> Any:  # noqa: A
 
 
 def install() -> None:
-    """Put the bounded connection and the larger stream buffer in place; doing it again changes nothing."""
+    """Put the bounded connection in place; doing it again changes nothing."""
     aiokafka.client.create_conn = _create_conn
-    aiokafka.conn.READER_LIMIT = STREAM_BUFFER
     # It reports an absent broker tens of times a second; what matters is said once by those who use it.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
@@ -188,8 +191,7 @@ def self_check(*, with_faust: bool = False) -> None:
     """Raise Moved, naming it, when an inside that this file relies on is not as it expects."""
     moved = [*_moved_in_aiokafka(), *(_moved_in_faust() if with_faust else ())]
     if moved:
-        message = f"aiokafka {aiokafka.__version__}: " + "; ".join(moved)
-        raise Moved(message)
+        raise Moved(f"aiokafka {aiokafka.__version__}: " + "; ".join(moved))
 
 
 def _parameters(function: Any) -> list[str]:  # noqa: ANN401
@@ -210,9 +212,6 @@ def _names(function: Any) -> set[str]:  # noqa: ANN401
 def _moved_in_aiokafka() -> Iterator[str]:
     connection, client = aiokafka.conn.AIOKafkaConnection, aiokafka.client.AIOKafkaClient
     expected = {
-        "aiokafka.conn.READER_LIMIT is not used by connect()": lambda: (
-            isinstance(aiokafka.conn.READER_LIMIT, int) and "READER_LIMIT" in _names(connection.connect)
-        ),
         "AIOKafkaConnection._read is not a static method of (self_ref)": lambda: (
             isinstance(inspect.getattr_static(connection, "_read"), staticmethod)
             and _parameters(connection._read) == ["self_ref"]  # noqa: SLF001
@@ -220,11 +219,13 @@ def _moved_in_aiokafka() -> Iterator[str]:
         "AIOKafkaConnection._read does not use _reader and _handle_frame": lambda: (
             {"_reader", "_handle_frame", "readexactly"} <= _names(connection._read)  # noqa: SLF001
         ),
-        "AIOKafkaConnection._create_reader_task does not use _read": lambda: (
+        "AIOKafkaConnection._create_reader_task does not use _read, or connect not it, _writer and _protocol": lambda: (
             "_read" in _names(connection._create_reader_task)  # noqa: SLF001
+            and {"_writer", "_protocol", "StreamWriter", "_create_reader_task"} <= _names(connection.connect)
         ),
-        "AIOKafkaConnection._handle_frame has other parameters": lambda: (
+        "AIOKafkaConnection._handle_frame does not find what was asked for in _requests": lambda: (
             _parameters(connection._handle_frame) == ["self", "resp"]  # noqa: SLF001
+            and {"_requests", "RESPONSE_TYPE", "decode"} <= _names(connection._handle_frame)  # noqa: SLF001
         ),
         "AIOKafkaConnection.send has other parameters": lambda: (
             _parameters(connection.send) == ["self", "request", "expect_response"]

@@ -29,6 +29,7 @@ Versions = dict[int, tuple[int, int]]  # api key -> lowest and highest version t
 _FETCH_FROM = 4  # the first version with aborted transactions
 _PRODUCE_FROM, _PRODUCE_TO = 3, 8  # the first with transactional ids, the first with the broker's own words
 
+_RESPONSE_HEADER = 64  # bytes: as much of an answer as holds its header
 _ERROR_AND_SESSION = struct.Struct(">hi")
 _PARTITION = struct.Struct(">ihqq")
 _ABORTED = struct.Struct(">qq")
@@ -58,15 +59,21 @@ class FetchAnswer(NamedTuple):
     size: int
 
 
-class _FetchReader:
-    """Reads fetch responses of one version; any wrong length raises ValueError, struct.error or IndexError."""
+class FetchReader:
+    """Reads fetch responses of one version; any wrong length raises ValueError, struct.error or IndexError.
+
+    ``frame``, where it is set, is the whole answer: then what decode() is given may be only its beginning, which saves
+    a copy of what was received into a buffer.
+    """
 
     def __init__(self, version: int) -> None:
         self._version = version
+        self.frame: bytes | bytearray | None = None
 
     def decode(self, source: BytesIO) -> FetchAnswer:
-        frame = source.getvalue()  # the very bytes object that was received: no copy
-        view = memoryview(frame)
+        """Read on from where the header of the answer ends."""
+        frame = source.getvalue() if self.frame is None else self.frame
+        view = memoryview(frame).toreadonly()
         position = source.tell() + 4  # throttle time
         error = 0
         if self._version >= 7:  # noqa: PLR2004
@@ -117,6 +124,15 @@ class _FetchReader:
         return count, position + 4
 
 
+def beginning(frame: bytes | bytearray, request: Any) -> bytes | bytearray:  # noqa: ANN401
+    """Return what aiokafka needs of an answer: its header where a FetchReader is given the whole of it, else all."""
+    reader = getattr(request, "RESPONSE_TYPE", None)
+    if not isinstance(reader, FetchReader):
+        return frame
+    reader.frame = frame
+    return bytes(frame[:_RESPONSE_HEADER])
+
+
 class FetchBatches(FetchRequest):  # type: ignore[misc]
     """A fetch whose answer is a FetchAnswer."""
 
@@ -126,7 +142,7 @@ class FetchBatches(FetchRequest):  # type: ignore[misc]
         if request.API_VERSION < _FETCH_FROM:
             message = "fetch before version 4"
             raise IncompatibleBrokerVersion(message)
-        request.RESPONSE_TYPE = _FetchReader(request.API_VERSION)
+        request.RESPONSE_TYPE = FetchReader(request.API_VERSION)
         return request
 
 
