@@ -125,6 +125,8 @@ class Control:
 
         async def take(fetched: Fetched) -> None:
             await self._take(fetched)
+            if self.trouble.startswith(f"{topic}: "):
+                self.trouble = ""
             if fetched.next >= end:
                 reached.set()
 

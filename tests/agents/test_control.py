@@ -153,5 +153,7 @@ async def test_a_topic_of_statements_that_was_cut_short_is_read_from_its_start_a
     sealer = await ready(world.sealer())
     log = world.cloud.at("acme.control")
     log.truncate(log.end + 5)
+    await until(lambda: sealer.control.trouble.startswith("acme.control: "))
     later = world.member("later", "rome")
     await until(lambda: sealer.control.trust.credential_of(later.secrets.identity.member_id))
+    await until(lambda: not sealer.control.trouble)
