@@ -408,7 +408,8 @@ async def test_what_is_sealed_ahead_of_our_clock_is_parked_and_delivered_when_it
     said = world.inner(record_count=1, batch_count=1, uncompressed_size=len(batch))
     ahead = replace(said, sealed_at=world.clock.now() + 20 * 60_000)
     world.envelopes.inject(world.forge(sealer, ahead, batch))
-    await until(lambda: mirror.refused.get("parked") == 1)
+    (seat,) = mirror.work().seats.values()
+    await until(lambda: b"ahead of our clock" in seat.parked)
     assert world.paris.got() == []
     world.clock.ahead = 16 * 60_000
     mirror.work().revisit_ahead()
