@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 _JUDGE_AGAIN_EVERY = 10.0  # seconds: statements that waited for a clock or for another statement
 _RENEW_EVERY = 600.0  # seconds between two looks at our own receiving keys
 _ASK_EVERY_MS = 3600 * 1000  # between two requests for the next credential
+_NO_CREDENTIAL = "no credential of our own: enroll this identity again (sealwire enroll)"
 _AGAIN = 5.0  # seconds before a topic that could not be read is tried again
 
 
@@ -233,9 +234,11 @@ class Control:
     async def _renew(self, *, always: bool = False) -> None:
         credential = self.credential
         if credential is None:
-            self.trouble = "no credential of our own: enroll this identity again (sealwire enroll)"
+            self.trouble = _NO_CREDENTIAL
             _log.warning(self.trouble)
             return
+        if self.trouble == _NO_CREDENTIAL:
+            self.trouble = ""
         async with self._learning:
             identity, project = self.secrets.identity, self.trust.project_id
             now = clock.now()

@@ -157,6 +157,7 @@ class OpenWork:
         seat, epoch, fetched = load
         if seat.epoch != epoch:
             return
+        seat.why = ""
         entry = seat.took(fetched.next)
         for header in fetched.scan.headers:
             if header.control or not header.record_count:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _SAMPLES_A_MINUTE = 10  # refused envelopes of one Reason that are told in the log
 _AHEAD_EVERY = 10.0  # seconds
+_UNREAD_SHOWN = 5  # cloud partitions that cannot be read, in one line
 
 
 class Opening:
@@ -145,4 +146,10 @@ class Opening:
     @property
     def why_not(self) -> str:
         """Say what keeps the whole side from working; empty when nothing does."""
-        return "; ".join(sorted({*self.trouble.values(), *self.sink.trouble.values()}))
+        unread = {
+            f"{seat.route.cloud_topic}[{seat.partition}]: {seat.why or (seat.seat.trouble if seat.seat else '')}"
+            for work in self._works()
+            for seat in work.seats.values()
+            if seat.why or (seat.seat is not None and seat.seat.trouble)
+        }
+        return "; ".join(sorted({*self.trouble.values(), *self.sink.trouble.values(), *sorted(unread)[:_UNREAD_SHOWN]}))

@@ -470,9 +470,11 @@ async def test_a_cloud_partition_that_cannot_be_read_is_tried_again_from_where_i
     (seat,) = mirror.work().seats.values()
     assert seat.seat is not None
     seat.seat.fail(ReadRefused("not authorised"))
+    assert mirror.side.why_not.endswith("[0]: not authorised")
     await one_by_one(world, 3, 1)
     await until(lambda: len(world.paris.got()) == 4)
     assert world.paris.got() == some(4)
+    assert not mirror.side.why_not
 
 
 @in_world
