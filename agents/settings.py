@@ -67,7 +67,7 @@ class Settings:
     lanes: int = 16
     linger_ms: int = 10
     chunk_bytes: int = 900_000
-    in_flight_bytes: int = 64 * 1024 * 1024
+    in_flight_bytes: int = 48 * 1024 * 1024
     web_port: int = 0
     web_host: str = "127.0.0.1"
 
