@@ -59,7 +59,8 @@ def demo(records: int | None, file: Path | None, keep: Path | None, *, leave: bo
     """
     script = demo_records.script(file, records)
     screen = Screen()
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, _asked_to_stop)
     screen.title()
     try:
         with Stage(screen.step, keep) as stage:
@@ -153,5 +154,7 @@ def _typing(screen: Screen, script: Script, traffic: Traffic) -> int:
     raise AssertionError
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+def _asked_to_stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Stop, and ask again until it is heard: what a finalizer is interrupted by is ignored."""
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
     raise KeyboardInterrupt

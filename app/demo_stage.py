@@ -83,7 +83,8 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         """End every process, workers before the brokers they speak to, and remove the directory unless it is kept."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)  # asked twice it would end in the middle; this takes seconds at most
         stop_all(self._children)
         for broker in (self.source, self.cloud, self.sink):
