@@ -172,4 +172,4 @@ class Lanes:
                 write(lane.work.changes())
 
 
-_TABLE_EVERY = 0.2  # seconds between two table writes of one lane
+_TABLE_EVERY = 1.0  # seconds between two table writes of one lane: a working copy, and each row is a changelog record
