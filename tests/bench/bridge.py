@@ -93,7 +93,7 @@ class Worker:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5.0)
+        self._link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1.0)
 
     def __enter__(self) -> Self:
         """Give the worker."""

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from backlog import KINDS, PARTITIONS, VALUE_BYTES, fill
-from bridge import Bridge, Worker
+from bridge import WAIT_S, BenchFailed, Bridge, Worker, cloud_topic
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from measure import cpu_seconds
 
 RESULT: Final = Path(__file__).resolve().parents[2] / "build" / "limits.json"
@@ -72,7 +73,7 @@ def _starts(bridge: Bridge) -> list[Row]:
         bridge.make([topic], PARTITIONS)
         fill(bridge.source.bootstrap, topic, KINDS[0], 300, KINDS[0].values())
         with bridge.worker("seal", [topic]) as sealer:
-            took.append(_first_envelope(sealer, topic))
+            took.append(_first_envelope(bridge, sealer, topic, PARTITIONS))
     return [Row("worker start to first envelope, the longest of three", max(took), "s", 3.0)]
 
 
@@ -81,7 +82,7 @@ def _many_partitions(bridge: Bridge) -> list[Row]:
     bridge.make([topic], MANY, clusters=(bridge.source, bridge.cloud))
     fill(bridge.source.bootstrap, topic, KINDS[0], MANY, KINDS[0].values(), MANY)
     with bridge.worker("seal", [topic]) as sealer:
-        took = _first_envelope(sealer, topic)
+        took = _first_envelope(bridge, sealer, topic, MANY)
         sealer.wait("a record of each partition", lambda state: state.settled(topic) >= MANY)
         peak = sealer.peak_mb
     bridge.drop([topic])
@@ -91,9 +92,16 @@ def _many_partitions(bridge: Bridge) -> list[Row]:
     ]
 
 
-def _first_envelope(sealer: Worker, topic: str) -> float:
-    state = sealer.wait("the first envelope", lambda state: state.settled(topic) > 0, every_s=0.01)
-    return state.at_s - sealer.started
+def _first_envelope(bridge: Bridge, sealer: Worker, topic: str, partitions: int) -> float:
+    """Ask the cloud, not the worker, which has better things to do than to answer while it starts."""
+    admin = AdminClient({"bootstrap.servers": bridge.cloud.bootstrap, "log_level": 2})
+    asked = {TopicPartition(cloud_topic(topic), number): OffsetSpec.latest() for number in range(partitions)}  # type: ignore[no-untyped-call]
+    while time.monotonic() < sealer.started + WAIT_S:
+        answers = admin.list_offsets(asked, request_timeout=10).values()
+        if any(answer.result(10).offset > 0 for answer in answers):
+            return time.monotonic() - sealer.started
+        time.sleep(0.02)
+    raise BenchFailed(f"no envelope within {WAIT_S:.0f} s:\n{sealer.tail()}")
 
 
 def _small_traffic(bridge: Bridge) -> list[Row]:
