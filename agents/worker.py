@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 
-from sealwire.agents import client, clock, driver, status
+from sealwire.agents import client, clock, driver, garbage, status
 from sealwire.agents.budget import Budget
 from sealwire.agents.control import Control
 from sealwire.agents.home import credentials
@@ -86,6 +86,7 @@ class Worker:
             # What is read ahead of the first session costs nothing: lanes seat while control is caught up with.
             self.lanes.begin()
         await self._control.begin()
+        garbage.settle()
         self._spawn(self._control.keep())
         for task in self.side.tasks():
             self._spawn(task)
@@ -160,6 +161,7 @@ class Worker:
 
 def build(settings: Settings, store: SecretStore) -> faust.App:  # noqa: C901 - one function for each of the app's signals
     """Build the Faust app of one worker. Nothing is connected before the app starts."""
+    garbage.begin()
     driver.self_check(with_faust=True)
     app = BridgeApp(settings.app_id, **_options(settings))
     app.home = settings.local
