@@ -261,7 +261,10 @@ def _descendants(pid: int) -> list[int]:
     while waiting:
         parent = waiting.pop()
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            begun = [int(word) for word in children.read_text().split()]
+            try:
+                begun = [int(word) for word in children.read_text().split()]
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # that thread has just ended
             found += begun
             waiting += begun
     return found
