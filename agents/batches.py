@@ -19,7 +19,7 @@ from sealwire.agents.header import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["BatchHeader", "Caps", "Chunk", "Corrupt", "Implausible", "Limits", "Scan", "cut", "restamp", "scan", "walk"]
 
@@ -66,6 +66,12 @@ class Scan:
     next: int  # the offset after the last whole batch; the wanted one where there is none
     size: int  # bytes up to the torn one
 
+    def application(self) -> Iterator[tuple[BatchHeader, memoryview]]:
+        """Go through the batches that hold records of an application: neither markers nor what a cleaner emptied."""
+        for header in self.headers:
+            if header.record_count and not header.control:
+                yield header, header.cut_from(self.data)
+
 
 @dataclass(slots=True)
 class Chunk:
@@ -79,10 +85,7 @@ class Chunk:
     opened_size: int = 0  # estimate
     plain: bool = True  # every batch came uncompressed
     leader_epoch: int = -1
-    max_timestamp: int = -1
     last_stable: int = -1
-    high_watermark: int = -1
-    first: int = -1  # where the former chunk ended: the lane sets it
 
     def add(self, header: BatchHeader, part: memoryview, opened: int) -> None:
         """Take one more batch."""
@@ -93,7 +96,6 @@ class Chunk:
         self.opened_size += opened
         self.plain = self.plain and header.codec == PLAIN
         self.leader_epoch = header.leader_epoch
-        self.max_timestamp = max(self.max_timestamp, header.max_timestamp)
         self.next = header.last_offset + 1
 
 

@@ -36,7 +36,6 @@ class CloudSeat:
     pending: deque[list[int]] = field(default_factory=deque)  # [next, deliveries outstanding]
     parked: OrderedDict[bytes, tuple[int, int]] = field(default_factory=OrderedDict)  # -> (offset, since ms)
     again: int | None = None  # where to go back to, once the answer at hand was looked at
-    changed: bool = True
 
     @property
     def where(self) -> tuple[str, int]:

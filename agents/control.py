@@ -38,6 +38,7 @@ _JUDGE_AGAIN_EVERY = 10.0  # seconds: statements that waited for a clock or for 
 _RENEW_EVERY = 600.0  # seconds between two looks at our own receiving keys
 _ASK_EVERY_MS = 3600 * 1000  # between two requests for the next credential
 _NO_CREDENTIAL = "no credential of our own: enroll this identity again (sealwire enroll)"
+_SAMPLES = 20  # refused statements of one Reason that are told in the log
 _AGAIN = 5.0  # seconds before a topic that could not be read is tried again
 
 
@@ -147,11 +148,9 @@ class Control:
 
     async def _take(self, fetched: Fetched) -> None:
         statements: list[bytes] = []
-        for header in fetched.scan.headers:
-            if header.control or not header.record_count:
-                continue
+        for header, batch in fetched.scan.application():
             try:
-                found = records.read(header.cut_from(fetched.data))
+                found = records.read(batch)
             except ValueError as error:
                 self.refused["malformed"] += 1
                 _log.warning("statements at offset %d cannot be read: %s", header.base_offset, error)
@@ -249,6 +248,3 @@ class Control:
         if package is not None:
             key = b"keys/" + identity.member_id.hex().encode()
             await self.publish(self._settings.control_topic, package, key)
-
-
-_SAMPLES = 20  # refused statements of one Reason that are told in the log

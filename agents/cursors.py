@@ -65,10 +65,8 @@ class CursorLog:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def take(fetched: Fetched) -> None:
-            for header in fetched.scan.headers:
-                if header.control or not header.record_count:
-                    continue
-                for record in records.read(header.cut_from(fetched.data)):
+            for _header, batch in fetched.scan.application():
+                for record in records.read(batch):
                     if record.record_key is not None:
                         value = None if record.value is None else bytes(record.value)
                         found[bytes(record.record_key)] = value

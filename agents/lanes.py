@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 3.0  # seconds between two looks at the clusters' topics
-_TICK_EVERY = 1.0  # seconds between two table writes of a lane that has something to write
+_TABLE_EVERY = 1.0  # seconds between two table writes of one lane: a working copy, and each row is a changelog record
+_TICK_EVERY = 1.0  # seconds between two moments that a quiet lane is given for it
 _AGAIN_AFTER = 0.2  # seconds before a lane that ended is seated anew
 _CLOSE_WITHIN = 5.0  # seconds
 
@@ -170,6 +171,3 @@ class Lanes:
             if now - wrote.get(lane.number, 0.0) >= _TABLE_EVERY:
                 wrote[lane.number] = now
                 write(lane.work.changes())
-
-
-_TABLE_EVERY = 1.0  # seconds between two table writes of one lane: a working copy, and each row is a changelog record

@@ -159,11 +159,9 @@ class OpenWork:
             return
         seat.why = ""
         entry = seat.took(fetched.next)
-        for header in fetched.scan.headers:
-            if header.control or not header.record_count:
-                continue
+        for header, batch in fetched.scan.application():
             try:
-                found = records.read(header.cut_from(fetched.data))
+                found = records.read(batch)
             except ValueError as error:
                 self.side.refuse(Reason.MALFORMED, str(error), seat.where, header.base_offset)
                 continue

@@ -8,9 +8,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
-from sealwire.agents.buffers import Buffers
 from sealwire.agents.mirror import OpenWork
 from sealwire.agents.neighbours import Neighbours
+from sealwire.agents.side import Side
 from sealwire.agents.sink import Sink
 from sealwire.keys.envelope import Place
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sealwire.agents.budget import Budget
     from sealwire.agents.control import Control
     from sealwire.agents.lane import Lane
-    from sealwire.agents.lanes import Lanes
     from sealwire.agents.ports import Reader, Writer
     from sealwire.agents.settings import Settings
     from sealwire.agents.topics import TopicWatch
@@ -32,7 +31,7 @@ _AHEAD_EVERY = 10.0  # seconds
 _UNREAD_SHOWN = 5  # cloud partitions that cannot be read, in one line
 
 
-class Opening:
+class Opening(Side):
     """Reader, sink and counters of an opening worker."""
 
     direction = "open"
@@ -46,30 +45,18 @@ class Opening:
         local_reader: Reader,
         local_writer: Writer,
     ) -> None:
-        self.settings, self.control, self.watch = settings, control, watch
+        super().__init__(settings, control, watch)
         self.cloud, self.local_reader, self.local_writer = cloud, local_reader, local_writer
         self.budget: Budget = cloud.budget
-        self.project_id = control.trust.project_id
-        self.buffers = Buffers()
         self.sink = Sink(settings, local_writer, watch)
-        self.counters: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
-        self.trouble: dict[str, str] = {}
-        self._said: set[str] = set()
         self._sampled: dict[str, list[float]] = {}
-        self.lanes: Lanes
         control.on_sessions = self._on_sessions
         self.neighbours = Neighbours(settings, control)
 
     def make(self, lane: Lane) -> OpenWork:
         """Make the work of a lane."""
         return OpenWork(lane, self)
-
-    def say(self, words: str) -> None:
-        """Tell the log, once."""
-        if words not in self._said:
-            self._said.add(words)
-            _log.warning(words)
 
     def elsewhere(self, place: Place) -> Iterator[Place]:
         """Name the other places that an envelope could have been copied from, for its right Reason."""

@@ -41,7 +41,6 @@ class SealWork:
         self._lane, self._side = lane, side
         self.seats: dict[tuple[str, int, str], SourceSeat] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._said: set[str] = set()
         self._limits = Limits(stored_bytes=side.settings.chunk_bytes)
 
     async def begin(self) -> None:
@@ -55,13 +54,13 @@ class SealWork:
         for route in self._side.settings.seal:
             source, cloud = facts.local.get(route.source_topic), facts.cloud.get(route.cloud_topic)
             if source is None:
-                self._say(f"local topic {route.source_topic} is not there yet: waiting for it")
+                self._side.say(f"local topic {route.source_topic} is not there yet: waiting for it")
                 continue
             if cloud is None:
                 self._side.trouble[route.cloud_topic] = (
                     f"cloud topic {route.cloud_topic} is missing: sealwire topics apply makes it"
                 )
-                self._say(self._side.trouble[route.cloud_topic])
+                self._side.say(self._side.trouble[route.cloud_topic])
                 continue
             self._side.trouble.pop(route.cloud_topic, None)
             fresh += self._dealt(route, source, cloud)
@@ -77,7 +76,7 @@ class SealWork:
             if known is not None and known.topic_id == source.topic_id:
                 continue
             if partition >= cloud.partitions:
-                self._say(
+                self._side.say(
                     f"{route.source_topic}[{partition}] waits: cloud topic {route.cloud_topic} has "
                     f"{cloud.partitions} partitions; sealwire topics apply grows it"
                 )
@@ -108,12 +107,6 @@ class SealWork:
             self._read_on(seat)
 
         await asyncio.gather(*(start(seat) for seat in fresh))
-
-    def _say(self, words: str) -> None:
-        if words not in self._said:
-            self._said.add(words)
-            if self._side.said(words):
-                _log.warning(words)
 
     def _read_on(self, seat: SourceSeat) -> None:
         """Read from where its last envelope ended; only when there is a session to seal under."""
@@ -150,7 +143,7 @@ class SealWork:
         if left > 0:
             fetched.release(left)
         for chunk in chunks:
-            chunk.last_stable, chunk.high_watermark = fetched.last_stable, fetched.high_watermark
+            chunk.last_stable = fetched.last_stable
             await self._lane.hand((seat, epoch, chunk, fetched))
 
     def _failed(self, seat: SourceSeat, error: Exception) -> None:
@@ -219,15 +212,14 @@ class SealWork:
             side.budget.release(used)
         side.buffers.give_back(buffer)
         if not seat.held and seat.acknowledged(entry) and self._lane.open:
-            side.moved[seat.where] = Position(seat.position, side.words(seat.topic_id))
+            side.moved[seat.where] = self._position(seat)
+
+    def _position(self, seat: SourceSeat) -> Position:
+        return Position(seat.position, self._side.words(seat.topic_id))
 
     def positions(self) -> dict[tuple[str, int], Position]:
         """Return the position of every source partition of this lane."""
-        return {
-            seat.where: Position(seat.position, self._side.words(seat.topic_id))
-            for seat in self.seats.values()
-            if seat.begun
-        }
+        return {seat.where: self._position(seat) for seat in self.seats.values() if seat.begun}
 
     # The end
 
@@ -256,12 +248,9 @@ class SealWork:
     async def close(self, *, orderly: bool) -> None:
         """Give up every partition; ``orderly`` waits for what is in flight, so that the next worker repeats little."""
         for seat in self.seats.values():
-            seat.epoch += 1
-            if seat.seat is not None:
-                self._side.source.unseat(seat.seat)
-                seat.seat = None
+            self._unseat(seat)
         if orderly and self._tasks:
             await asyncio.wait(set(self._tasks), timeout=_CLOSE_WITHIN)
             for seat in self.seats.values():
                 if seat.begun and not seat.held:
-                    self._side.moved[seat.where] = Position(seat.position, self._side.words(seat.topic_id))
+                    self._side.moved[seat.where] = self._position(seat)

@@ -3,64 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
 from sealwire.agents.blocking import ClusterAway, ClusterRefused
-from sealwire.agents.buffers import Buffers
 from sealwire.agents.positions import Positions
 from sealwire.agents.sealer import SealWork
 from sealwire.agents.senders import Senders
+from sealwire.agents.side import Side
 from sealwire.keys.progress import PartitionProgress, State, TopicProgress
 
 if TYPE_CHECKING:
     from sealwire.agents.control import Control
     from sealwire.agents.lane import Lane
-    from sealwire.agents.lanes import Lanes
     from sealwire.agents.ports import Reader, Writer
     from sealwire.agents.positions import Position
     from sealwire.agents.settings import Settings
     from sealwire.agents.topics import TopicWatch
 
-_log = logging.getLogger(__name__)
 _COMMIT_EVERY = 1.0  # seconds
 _COMMIT_ALL_EVERY = 3600.0  # seconds
 _SOURCE_AWAY_MS = 10_000
 _STATES = {"flowing": State.LIVE, "waiting": State.LIVE, "held": State.HELD}
 
 
-class Sealing:
+class Sealing(Side):
     """Readers, writers, sessions and positions of a sealing worker."""
 
     direction = "seal"
 
     def __init__(self, settings: Settings, control: Control, watch: TopicWatch, source: Reader, cloud: Writer) -> None:
-        self.settings, self.control, self.watch = settings, control, watch
+        super().__init__(settings, control, watch)
         self.source, self.cloud = source, cloud
         self.budget = source.budget
-        self.project_id = control.trust.project_id
-        self.buffers = Buffers()
-        self.counters: Counter[str] = Counter()
-        self.trouble: dict[str, str] = {}
         self.moved: dict[tuple[str, int], Position] = {}
         self.positions = Positions(settings.local, f"sealwire-{settings.identity}", settings.positions_group)
         self.senders = Senders(settings, control, self._on_session, self._progress_of)
-        self._said: set[str] = set()
-        self.lanes: Lanes
         control.on_members = self.senders.news
 
     def make(self, lane: Lane) -> SealWork:
         """Make the work of a lane."""
         return SealWork(lane, self)
-
-    def said(self, words: str) -> bool:
-        """Tell whether these words are new to the log."""
-        new = words not in self._said
-        self._said.add(words)
-        return new
 
     def words(self, topic_id: bytes) -> str:
         """Return what is committed beside an offset: the topic's id and the cluster's."""
@@ -130,8 +114,7 @@ class Sealing:
             await self.positions.commit(moved)
         except (ClusterAway, ClusterRefused) as error:
             self.moved = {**moved, **self.moved}
-            if self.said(f"positions: {error}"):
-                _log.warning("positions cannot be committed: %s; trying again", error)
+            self.say(f"positions cannot be committed: {error}; trying again")
 
     def tasks(self) -> list[Any]:
         """Return what runs for as long as the worker does."""

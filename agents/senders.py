@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sealwire.agents import clock
@@ -30,14 +30,13 @@ _TRY_AGAIN = 2.0  # seconds after a session that the cloud would not take
 
 @dataclass
 class Sending:
-    """A session in use. ``sealed`` counts bytes; ``numbers`` the statements of each kind."""
+    """A session in use. ``sealed`` counts the bytes sealed in it, ``sealed_before`` those at the last look."""
 
     outbound: OutboundSession
     readers: tuple[tuple[bytes, KeyPackage], ...]
     sealed: int = 0
     sealed_before: int = 0
     progress_number: int = 0
-    used: dict[bytes, int] = field(default_factory=dict)
 
     @property
     def reader_ids(self) -> frozenset[bytes]:

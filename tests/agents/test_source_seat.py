@@ -14,7 +14,7 @@ def a_seat() -> SourceSeat:
     return SourceSeat(ORDERS, 0, bytes(16), 0, log_start=True, position=0)
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_a_position_never_passes_an_envelope_that_is_not_acknowledged(order: tuple[int, ...]) -> None:
     seat = a_seat()
     sent = [seat.sent(10), seat.sent(20), seat.sent(30)]
