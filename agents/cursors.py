@@ -7,7 +7,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from sealwire.agents import clock, records
-from sealwire.agents.records import merge
+from sealwire.agents.header import read_header
+from sealwire.agents.merging import merge
 from sealwire.agents.single import record_batch
 from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys.delivery import Delivery, Position, read_record_key
@@ -107,8 +108,8 @@ class CursorLog:
             now = clock.now()
             batches = [memoryview(record_batch(value(), now, key)) for key, value in pending.items()]
             try:
-                for batch in merge(batches):
-                    await self._writer.produce(self._topic, self._lane, batch)
+                for ready in merge((batch, read_header(batch)) for batch in batches):
+                    await self._writer.produce(self._topic, self._lane, ready.batch)
             except Refused as error:
                 # Without them a restart delivers again: they are kept, and tried again with the next one.
                 self._pending = {**pending, **self._pending}

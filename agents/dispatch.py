@@ -6,15 +6,18 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sealwire.agents import records
 from sealwire.agents.batches import Implausible, walk
+from sealwire.agents.header import read_header
 from sealwire.agents.sink import Staged
+from sealwire.agents.slow_path import trim
 from sealwire.keys.cursor import CloudPlace, State
 from sealwire.keys.delivery import Delivered
 from sealwire.keys.reason import Reason
+from sealwire.keys.source import Span
 
 if TYPE_CHECKING:
     from sealwire.agents.cloud_seat import CloudSeat
+    from sealwire.agents.merging import Piece
     from sealwire.agents.mirror import OpenWork
     from sealwire.agents.standings import Standing
     from sealwire.keys.cursor import Cursor
@@ -23,22 +26,22 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def pieces(opened: Opened, from_offset: int) -> list[memoryview]:
+def pieces(opened: Opened, from_offset: int) -> list[Piece]:
     """Return the batches of an envelope from a source offset on; raises Implausible for what no broker has stored."""
-    inner = opened.inner
-    headers = walk(opened.batches, inner.first, inner.next)
-    count = sum(header.record_count for header in headers)
+    inner, data = opened.inner, opened.batches
+    headers = walk(data, inner.first, inner.next)
+    count = sum([header.record_count for header in headers])
     if (count, len(headers)) != (inner.record_count, inner.batch_count):
         message = (
             f"{count} records in {len(headers)} batches, not {inner.record_count} in {inner.batch_count} as stated"
         )
         raise Implausible(message)
-    kept = [header for header in headers if header.last_offset >= from_offset]
-    batches = [header.cut_from(opened.batches) for header in kept]
-    if kept and kept[0].base_offset < from_offset:
-        trimmed = records.trim(batches[0], from_offset)
-        batches[:1] = [] if trimmed is None else [memoryview(trimmed)]
-    return batches
+    kept = [(data, header) for header in headers if header.last_offset >= from_offset]
+    if kept and kept[0][1].base_offset < from_offset:
+        trimmed = trim(kept[0][1].cut_from(data), from_offset)
+        whole = None if trimmed is None else memoryview(trimmed)
+        kept[:1] = [] if whole is None else [(whole, read_header(whole))]
+    return kept
 
 
 class Dispatch:
@@ -84,7 +87,7 @@ class Dispatch:
         self._entry[1] += 1
         work.outstanding += 1
         work.side.budget.add(self._size)
-        size = sum(len(batch) for batch in batches)
+        size = sum([header.size for _, header in batches])
         staged = Staged(opened.source, batches, size, self._done, self._refused, self._wanted)
         work.side.sink.stage(standing.sink_topic, self._seat.partition, staged)
 
@@ -105,22 +108,31 @@ class Dispatch:
         self._work.standings.delivered(self._standing, self._delivered(first, following))
         self._work.settle(self._seat, self._entry)
 
-    def _refused(self, words: str) -> None:
-        """The sink never takes it: its source partition is held with the sink's own words, the others go on."""
+    def _refused(self, words: str, reached: int, first: int, following: int) -> None:
+        """The sink never takes it: its source partition is held with the sink's own words, the others go on.
+
+        What lies before the source offset ``reached`` is stored, and never comes again.
+        """
         self._over()
-        standing = self._standing
+        standing, span = self._standing, self._opened.span
         standing.flight.clear()
+        delivered = None
         if standing.cursor.state is not State.HELD:
-            _log.error("%s is held: the sink will not take %s: %s", self._opened.source, self._opened.span, words)
+            before = standing.written
+            if span.first < reached < span.next:
+                span = Span(reached, span.next)
+                before = replace(self._after, next=reached, place=before.place)
+                delivered = replace(self._delivered(first, following), span=Span(self._opened.span.first, reached))
+            _log.error("%s is held: the sink will not take %s: %s", self._opened.source, span, words)
             standing.words = words
             standing.cursor = replace(
-                standing.written,
+                before,
                 state=State.HELD,
                 reason=Reason.SINK_REFUSED,
-                gap=self._opened.span,
-                place=standing.written.place or CloudPlace(self._seat.topic_id, max(self._seat.done_to, 0)),
+                gap=span,
+                place=before.place or CloudPlace(self._seat.topic_id, max(self._seat.done_to, 0)),
             )
-        self._work.standings.note(standing, standing.cursor)
+        self._work.standings.note(standing, standing.cursor, delivered)
         self._work.settle(self._seat, self._entry)
 
     def _delivered(self, first: int, following: int) -> Delivered:

@@ -12,7 +12,7 @@ CRC_FROM = 21  # the CRC-32C covers everything from the attributes on, not base 
 
 PLAIN, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 
-_CODEC = 0x07
+CODEC = 0x07
 _LOG_APPEND = 0x08
 _TRANSACTIONAL = 0x10
 _CONTROL = 0x20
@@ -58,7 +58,7 @@ class BatchHeader(NamedTuple):
     @property
     def codec(self) -> int:
         """0 plain, 1 gzip, 2 snappy, 3 lz4, 4 zstd; others do not exist."""
-        return self.attributes & _CODEC
+        return self.attributes & CODEC
 
     @property
     def log_append(self) -> bool:
@@ -124,6 +124,11 @@ def write_header(batch: bytearray, header: BatchHeader) -> None:
     )
     with memoryview(batch) as view:
         struct.pack_into(">I", batch, 17, checksum(view, 0, len(batch)))
+
+
+def rebase(batch: memoryview, header: BatchHeader) -> None:
+    """Give a batch that was stamped to be produced its stored offset again; no checksum covers that."""
+    struct.pack_into(">q", batch, 0, header.base_offset)
 
 
 def restamp(

@@ -12,7 +12,7 @@ from aiokafka import errors
 from aiokafka.client import ConnectionGroup
 from aiokafka.structs import TopicPartition
 
-from sealwire.agents.batches import Corrupt, scan
+from sealwire.agents.batches import Corrupt, OldFormat, scan
 from sealwire.agents.frames import FetchBatches
 from sealwire.agents.offsets import REFUSED
 from sealwire.agents.seat import Fetched, ReadRefused, Seat
@@ -165,6 +165,9 @@ class Node:
             found = scan(data, offset, check_crc=self._manner.check_crc)
         except Corrupt as error:
             self._damaged(seat, str(error))
+            return 0
+        except OldFormat as error:
+            seat.fail(error)
             return 0
         self._turn += 1
         seat.turn = self._turn

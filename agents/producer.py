@@ -20,13 +20,18 @@ _BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 DUPLICATE = 46
 LOST_PRODUCER = {45, 47, 49, 59}  # out of order sequence, invalid epoch, invalid mapping, unknown producer id
 FOR_GOOD = {10, 17, 18, 21, 22, 29, 31, 32, 33, 35, 42, 43, 44, 53, 65, 76, 87, 90}
+TOO_LARGE = {10, 18}  # message too large, record list too large
 STALE = {3, 5, 6, 9, 56, 72, 74, 75}  # metadata is to be asked for anew
 DOUBTFUL = {-1, 2}  # may pass or not: a bounded number of times
 DOUBTFUL_TRIES = 8
 
 
 class Refused(Exception):
-    """The cluster will never take this batch; the text is the broker's word."""
+    """The cluster will never take this batch; the text is the broker's word. ``too_large``: smaller ones may do."""
+
+    def __init__(self, words: str, *, too_large: bool = False) -> None:
+        super().__init__(words)
+        self.too_large = too_large
 
 
 class Producer(NamedTuple):

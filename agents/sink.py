@@ -10,16 +10,21 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from sealwire.agents.admin import Admin, TopicPlan
 from sealwire.agents.blocking import ClusterAway, ClusterRefused
-from sealwire.agents.records import merge
+from sealwire.agents.header import read_header, rebase
+from sealwire.agents.merging import WIDE, merge
+from sealwire.agents.room import Rooms
+from sealwire.agents.slow_path import RecordTooLarge, trim
 from sealwire.agents.writer import Refused, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sealwire.agents.merging import Piece, Ready
     from sealwire.agents.ports import Writer
     from sealwire.agents.settings import Settings
     from sealwire.agents.topics import TopicWatch
@@ -31,13 +36,17 @@ _TRY_AGAIN = 2.0  # seconds
 
 @dataclass(eq=False)
 class Staged:
-    """Batches of one envelope, waiting for the sink. ``source`` tells whose order they belong to."""
+    """Batches of one envelope, waiting for the sink. ``source`` tells whose order they belong to.
+
+    ``done`` and ``refused`` are told the sink offsets [first, next) of what was stored with it; ``refused`` the sink's
+    words before that, and the source offset before which everything is stored (-1: nothing of it).
+    """
 
     source: object
-    batches: list[memoryview]
+    pieces: list[Piece]
     size: int
-    done: Callable[[int, int], None]  # the sink offsets [first, next)
-    refused: Callable[[str], None]
+    done: Callable[[int, int], None]
+    refused: Callable[[str, int, int, int], None]
     wanted: Callable[[], bool]  # asked once, before it is produced
 
 
@@ -73,31 +82,82 @@ class SinkPartition:
             if staged.wanted():
                 members.append(staged)
                 size += staged.size
-        first = following = -1
-        try:
-            for batch in merge([batch for staged in members for batch in staged.batches]):
-                count = _count(batch)
-                # One after the other: when one is refused, no later one of this source partition may be stored.
-                stored = await self._sink.writer.produce(self._topic, self._partition, batch)
-                first = stored.base_offset if first < 0 else first
-                following = stored.base_offset + count
-        except (Refused, ValueError) as error:
-            for staged in members:
-                staged.refused(str(error))
+        going = _Round(self._sink, self._topic, self._partition, [each for one in members for each in one.pieces])
+        await going.run()
+        reached = going.reached
+        for staged, end in zip(members, accumulate(len(one.pieces) for one in members), strict=True):
+            if end <= going.stored:
+                staged.done(going.first, going.next)
+            else:
+                staged.refused(going.words, reached, going.first, going.next)
+                reached = -1
+        if going.words:
             self._drop(source)
-            return
-        for staged in members:
-            staged.done(first, following)
+            await self._sink.rooms.note(self._topic)
 
     def _drop(self, source: object) -> None:
         """Nothing of a source partition that is held may overtake what was refused."""
         for staged in [each for each in self._queue if each.source == source]:
             self._queue.remove(staged)
-            staged.refused("")
+            staged.refused("", -1, -1, -1)
 
 
-def _count(batch: Any) -> int:  # noqa: ANN401
-    return int.from_bytes(batch[57:61], "big")
+class _Round:
+    """Pieces of one source partition on their way into one sink partition, one batch after the other.
+
+    When one is refused, no later one may be stored, and all before it are to be: so a merged batch that is refused is
+    given again piece by piece, and one that is too large in smaller ones. ``stored`` pieces are in, and everything
+    before the source offset ``reached``, at the sink offsets [first, next); ``words`` say what is refused for good.
+    """
+
+    def __init__(self, sink: Sink, topic: str, partition: int, pieces: list[Piece]) -> None:
+        self._sink, self._topic, self._partition, self._pieces = sink, topic, partition, pieces
+        self.stored = 0
+        self.reached = self.first = self.next = -1
+        self.words = ""
+        self._singly_to = 0  # the piece before which nothing is merged
+
+    async def run(self) -> None:
+        """Give all of it, or what is before the first record that the sink refuses for good."""
+        while self.stored < len(self._pieces) and not self.words:
+            begin = self.stored
+            singly = begin < self._singly_to
+            room = self._sink.rooms.of(self._topic)
+            ready: Ready | None = None
+            try:
+                for ready in merge(self._pieces[begin : begin + 1] if singly else self._pieces[begin:], room):
+                    count = read_header(ready.batch).record_count
+                    # One after the other: no later one may be stored when one is refused.
+                    answer = await self._sink.writer.produce(self._topic, self._partition, ready.batch)
+                    self.first = answer.base_offset if self.first < 0 else self.first
+                    self.next = answer.base_offset + count
+                    self.stored, self.reached = begin + ready.taken, ready.next
+            except Refused as refusal:
+                assert ready is not None  # noqa: S101 (what was refused was given)
+                await self._refused(refusal, ready, begin + ready.taken)
+            except RecordTooLarge as error:
+                self.words = f"{error} by topic {self._topic} (its max.message.bytes)"
+            except ValueError as error:
+                self.words = str(error)
+
+    async def _refused(self, refusal: Refused, ready: Ready, end: int) -> None:
+        """Decide what is tried next, if anything is, of what is not stored."""
+        size, alone = len(ready.batch), read_header(ready.batch).record_count == 1
+        data, header = self._pieces[self.stored]
+        rebase(header.cut_from(data), header)
+        if self.reached > header.base_offset:  # the beginning of this piece is stored
+            rest = trim(header.cut_from(data), self.reached)
+            assert rest is not None  # noqa: S101 (else it would be stored whole)
+            data = memoryview(rest)
+            self._pieces[self.stored] = data, read_header(data)
+        if refusal.too_large and not alone:
+            await self._sink.rooms.refused(self._topic, size)
+        elif end - self.stored > 1:
+            self._singly_to = end
+        elif refusal.too_large:
+            self.words = f"the record at source offset {header.last_offset} makes a batch of {size} bytes: {refusal}"
+        else:
+            self.words = str(refusal)
 
 
 class Sink:
@@ -106,6 +166,7 @@ class Sink:
     def __init__(self, settings: Settings, writer: Writer, watch: TopicWatch) -> None:
         self.writer = writer
         self._settings, self._watch = settings, watch
+        self.rooms = Rooms(settings.local, "sealwire-sink", WIDE)
         self._partitions: dict[tuple[str, int], SinkPartition] = {}
         self._known: dict[str, int] = {}
         self._admin: Admin | None = None

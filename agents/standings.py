@@ -104,13 +104,13 @@ class Standings:
         ]
         return min(places, default=None)
 
-    def note(self, standing: Standing, cursor: Cursor) -> None:
-        """Adopt a cursor that no delivery brings: it waits, is held, or passed a span without batches."""
+    def note(self, standing: Standing, cursor: Cursor, delivered: Delivered | None = None) -> None:
+        """Adopt a cursor that no whole delivery brings: it waits, is held, or passed a span without batches."""
         standing.cursor, standing.changed = cursor, True
         if standing.flight:  # it rests on the delivery before it, and is written together with that
             standing.flight[-1] = cursor
         else:
-            self._write(standing, Delivery(cursor))
+            self._write(standing, Delivery(cursor, delivered))
 
     def sent(self, standing: Standing, after: Cursor) -> None:
         """Adopt the cursor after a delivery that is on its way; it is written when the sink has acknowledged."""

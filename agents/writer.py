@@ -25,6 +25,7 @@ from sealwire.agents.producer import (
     FOR_GOOD,
     LOST_PRODUCER,
     STALE,
+    TOO_LARGE,
     Producer,
     Refused,
     new_producer,
@@ -229,7 +230,8 @@ class RawWriter:
         words = answer.words or str(error.message)
         if answer.error in FOR_GOOD or item.doubts >= DOUBTFUL_TRIES:
             words = answer.words or f"{error.message}: {error.description}"
-            self._fail(where, item, Refused(f"{where.topic}[{where.partition}]: {words}"))
+            too_large = answer.error in TOO_LARGE
+            self._fail(where, item, Refused(f"{where.topic}[{where.partition}]: {words}", too_large=too_large))
         else:
             self._again(where, item, words, stale=answer.error in STALE)
 

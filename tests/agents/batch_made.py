@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from crc32c import crc32c
 
+from sealwire.agents import codecs
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -58,10 +60,35 @@ def build(
     return resum(batch)
 
 
+def with_horizon(made: Sequence[Made], base: int, horizon: int) -> bytes:
+    """A plain batch that a cleaner gave a delete horizon (KIP-534), and whose first record it removed.
+
+    The horizon stands where the base timestamp was, and the deltas count from there.
+    """
+    whole = bytearray(build([Made(horizon, b"gone", None, []), *made], base))
+    first = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1 << 20)
+    first.append(0, horizon, b"gone", None, [])
+    del whole[61 : len(first.build())]
+    struct.pack_into(">i", whole, 8, len(whole) - 12)
+    struct.pack_into(">h", whole, 21, 0x40)
+    struct.pack_into(">i", whole, 57, len(made))
+    return resum(whole)
+
+
 def control(base: int, producer: int, *, commit: bool) -> bytes:
     """The marker with which a broker ends a transaction."""
     marker = struct.pack(">hh", 0, int(commit))
     return build([Made(NOW, marker, struct.pack(">hi", 0, 0), [])], base, attributes=0x30, producer=producer)
+
+
+def bomb(codec: int, size: int) -> memoryview:
+    """A batch of one record, so it says, that opens to ``size`` zeros."""
+    header = build(some(1))[:61]
+    body = codecs.compress(codec, bytes(size))
+    batch = bytearray(header + body)
+    struct.pack_into(">i", batch, 8, len(batch) - 12)
+    struct.pack_into(">h", batch, 21, codec)
+    return memoryview(resum(batch))
 
 
 def resum(batch: bytearray) -> bytes:
@@ -70,10 +97,20 @@ def resum(batch: bytearray) -> bytes:
     return bytes(batch)
 
 
+def apart(data: memoryview | bytearray | bytes) -> list[memoryview]:
+    """The batches that lie one after the other."""
+    view, found = memoryview(data), []
+    while view:
+        size = struct.unpack_from(">i", view, 8)[0] + 12
+        found.append(view[:size])
+        view = view[size:]
+    return found
+
+
 def unbuild(batches: Iterable[memoryview | bytearray | bytes]) -> list[Made]:
     """Every record of the batches, as aiokafka reads them; checksums are checked."""
     found = []
-    for batch in batches:
+    for batch in (each for part in batches for each in apart(part)):
         opened = DefaultRecordBatch(bytes(batch))
         assert opened.validate_crc()
         found += [Made(record.timestamp, record.key, record.value, record.headers) for record in opened]

@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition
 
 from sealwire.agents.admin import TopicFacts
 from sealwire.agents.batches import scan
+from sealwire.agents.blocking import ClusterRefused
 from sealwire.agents.budget import Budget
 from sealwire.agents.frames import PartitionAnswer
 from sealwire.agents.header import read_header, restamp
@@ -50,6 +51,8 @@ class Partition:
     stored: asyncio.Event = field(default_factory=asyncio.Event)
     acked: asyncio.Event = field(default_factory=asyncio.Event)
     refuse: Callable[[bytes], str] = lambda _batch: ""
+    most: int = 1 << 31  # bytes of a batch: max.message.bytes
+    refused: int = 0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     produced: int = 0
     written: list[bytes] = field(default_factory=list)  # every batch as its writer gave it
@@ -204,7 +207,7 @@ class FakeReader:
                     async with asyncio.timeout(WAKE_EVERY):
                         await changed.wait()
 
-    def _give(self, seat: Seat, log: Partition) -> bool:
+    def _give(self, seat: Seat, log: Partition) -> bool:  # noqa: PLR0911
         if not seat.hungry:
             return False
         if not log.start <= seat.offset <= log.end:
@@ -225,7 +228,11 @@ class FakeReader:
             seat.log_start, seat.answered_at = log.start, asyncio.get_running_loop().time()
             if not data:
                 return False
-            found = scan(memoryview(bytes(data)), seat.offset, check_crc=False)
+            try:
+                found = scan(memoryview(bytes(data)), seat.offset, check_crc=False)
+            except ValueError as error:
+                seat.fail(error)
+                return False
             if found.next <= seat.offset:
                 return False
             view = found.data
@@ -258,8 +265,9 @@ class FakeWriter:
             if self.dead:
                 raise Stopped
             words = log.refuse(bytes(view))
-            if words:
-                raise Refused(words)
+            if words or len(view) > log.most:
+                log.refused += 1
+                raise Refused(words or "too large", too_large=not words)
             restamp(view)
             base = log.append(view)
             log.produced += 1
@@ -292,6 +300,7 @@ class FakePositions:
 class FakeAdmin:
     """An administrator's questions, answered from memory."""
 
+    may_ask = True  # for the settings of topics
     clusters: dict[str, FakeCluster] = {}  # noqa: RUF012 (by bootstrap; a world puts itself here)
 
     def __init__(self, cluster: Cluster, client_id: str = "") -> None:
@@ -305,6 +314,12 @@ class FakeAdmin:
         for plan in plans:
             self._cluster.make(plan.name, plan.partitions)  # type: ignore[attr-defined]
         return [plan.name for plan in plans]  # type: ignore[attr-defined]
+
+    async def config(self, name: str) -> dict[str, str]:
+        if not self.may_ask:
+            message = "not authorised"
+            raise ClusterRefused(message)
+        return {"max.message.bytes": str(self._cluster.at(name).most)}
 
     async def cluster_id(self) -> str:
         return hashlib.sha256(str(id(self._cluster)).encode()).hexdigest()[:8]

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
-import zlib
 
 import pytest
-from batch_made import NOW, Made, build, control, resum, some, unbuild
+from batch_made import NOW, apart, build, control, resum, some, unbuild, with_horizon
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sealwire.agents import batches, records
-from sealwire.agents.batches import Caps, Corrupt, Implausible, Limits, cut, restamp, scan, walk
+from sealwire.agents.batches import (
+    MAX_HOLE,
+    Caps,
+    Corrupt,
+    Implausible,
+    Limits,
+    OldFormat,
+    cut,
+    restamp,
+    scan,
+    walk,
+)
 from sealwire.agents.header import read_header
 
 
@@ -45,7 +54,7 @@ def test_a_batch_that_was_altered_on_its_way_is_corrupt() -> None:
 def test_any_bytes_are_scanned_or_corrupt(data: bytes) -> None:
     try:
         found = scan(memoryview(data))
-    except Corrupt:
+    except (Corrupt, OldFormat):
         return
     assert found.size <= len(data)
 
@@ -85,7 +94,8 @@ def test_the_bytes_of_a_chunk_are_those_that_were_fetched() -> None:
     data = whole(build(some(5), 0), build(some(5), 5))
     (chunk,) = cut(data, 0)
     assert b"".join(chunk.parts) == data
-    assert all(part.obj is data.obj for part in chunk.parts)
+    (part,) = chunk.parts
+    assert part.obj is data.obj, "side by side, so one part, and no copy"
 
 
 def test_control_batches_and_empty_ones_are_left_out_and_the_span_covers_them() -> None:
@@ -112,7 +122,7 @@ def test_aborted_transactions_are_left_out_and_others_of_the_same_producer_are_n
         control(13, 7, commit=False),
     )
     (chunk,) = cut(data, 0, aborted=[(7, 11), (7, 0)])
-    kept = [read_header(part).base_offset for part in chunk.parts]
+    kept = [read_header(batch).base_offset for part in chunk.parts for batch in apart(part)]
     assert kept == [2, 5, 9]
     assert chunk.next == 14
 
@@ -120,7 +130,7 @@ def test_aborted_transactions_are_left_out_and_others_of_the_same_producer_are_n
 def test_a_fetch_that_starts_inside_an_aborted_transaction_leaves_its_rest_out() -> None:
     data = whole(build(some(2), 6, attributes=0x10, producer=7), control(8, 7, commit=False), build(some(1), 9))
     (chunk,) = cut(data, 6, aborted=[(7, 2)])
-    assert [read_header(part).base_offset for part in chunk.parts] == [9]
+    assert [read_header(batch).base_offset for part in chunk.parts for batch in apart(part)] == [9]
 
 
 @pytest.mark.parametrize("codec", range(5))
@@ -160,17 +170,12 @@ def test_a_stamped_batch_differs_in_its_envelope_only(transactional: bool) -> No
     assert unbuild([batch]) == made
 
 
-def test_timestamps_survive_a_delete_horizon() -> None:
-    # A cleaner writes the horizon where the base timestamp was and counts the deltas from there (KIP-534).
-    made = some(3)
-    horizon = Made(NOW + 86_400_000, None, b"", [])
-    with_horizon = bytearray(build([horizon, *made], 0))
-    batch = records.trim(memoryview(bytes(with_horizon)), 1)
-    assert batch is not None
-    struct.pack_into(">h", batch, 21, 0x40)
-    assert read_header(batch).base_timestamp == horizon.timestamp
+def test_timestamps_survive_a_delete_horizon_whose_bit_is_cleared() -> None:
+    batch = bytearray(with_horizon(some(3), 0, NOW + 86_400_000))
+    assert (read_header(batch).has_horizon, read_header(batch).base_timestamp) == (True, NOW + 86_400_000)
     restamp(batch)
-    assert unbuild([batch]) == made
+    assert not read_header(batch).has_horizon
+    assert unbuild([batch]) == some(3)
 
 
 def test_a_walk_accepts_what_a_source_stored() -> None:
@@ -208,39 +213,81 @@ def test_a_walk_refuses_what_no_broker_can_have_stored_there(
         walk(whole(*parts), first, following, Caps(records=10, max_hole=100))
 
 
-def old_message(
-    magic: int, offset: int, value: bytes | None, *, attributes: int = 0, record_key: bytes | None = None
-) -> bytes:
-    body = struct.pack(">bb", magic, attributes) + (struct.pack(">q", NOW + offset) if magic else b"")
-    for data in (record_key, value):
-        body += struct.pack(">i", -1) if data is None else struct.pack(">i", len(data)) + data
-    return struct.pack(">qiI", offset, len(body) + 4, zlib.crc32(body)) + body
+RECORDED = {  # two records as a client of Kafka 0.10 wrote them, and the broker's offset put before
+    ("v0", "plain"): (
+        "000000000000000000000010f1e3b0ba0000000000026b30ffffffff"
+        "0000000000000001000000155a88a9c20000000000026b310000000576616c7565"
+    ),
+    ("v0", "gzip"): (
+        "000000000000000000000046f14e154b0001ffffffff000000381f8b08002d50066b02ff63608003818f8f37ec02b398b20dfe0301549c"
+        "118845a33a561e82ca190249d6b2c49cd25400b1412c5c3d000000"
+    ),
+    ("v1", "plain"): (
+        "00000000000000000000001851086bac01000000015d3ef79800000000026b30ffffffff"
+        "00000000000000010000001de1a5e74101000000015d3ef79801000000026b310000000576616c7565"
+    ),
+    ("v1", "gzip"): (
+        "0000000000000000000000594b19cfce01010000000000000000ffffffff000000431f8b08002d50066b02ff6360800389408eec358c40"
+        "0663acddf7192011a66c83ff4000950749c93e5cfadc11ae8611acc61048b29625e694a60200eca78d754d000000"
+    ),
+}
 
 
-@pytest.mark.parametrize("magic", [0, 1])
-def test_the_old_formats_become_v2_batches(magic: int) -> None:
-    inner = b"".join(old_message(magic, i if magic else 7 + i, b"v%d" % i, record_key=b"k") for i in range(3))
-    data = whole(
-        old_message(magic, 5, b"five"),
-        old_message(magic, 6, None, record_key=b"gone"),
-        old_message(magic, 9, gzip.compress(inner), attributes=1),
-        build(some(2), 10),
-    )
-    (chunk,) = cut(data, 5)
-    found = [record for part in chunk.parts for record in records.read(part)]
-    assert [record.offset for record in found] == [5, 6, 7, 8, 9, 10, 11]
-    assert [bytes(record.value) if record.value is not None else None for record in found[:5]] == [
-        b"five",
-        None,
-        b"v0",
-        b"v1",
-        b"v2",
-    ]
-    assert found[0].timestamp == (NOW + 5 if magic else -1)
-    damaged = bytearray(data)
-    damaged[27] ^= 1
-    with pytest.raises(Corrupt):
-        cut(memoryview(bytes(damaged)), 5)
+@pytest.mark.parametrize(("magic", "codec"), RECORDED)
+def test_the_old_formats_are_named_with_what_to_do_and_what_is_before_them_is_given(magic: str, codec: str) -> None:
+    old = bytes.fromhex(RECORDED[magic, codec])
+    with pytest.raises(OldFormat, match=f"the record at offset 0 is in message format {magic}, .* write it again"):
+        scan(whole(old, build(some(2), 2)))
+    before = build(some(3), 7)
+    found = scan(whole(before, old), 7)
+    assert (found.next, found.size) == (10, len(before))
+
+
+@pytest.mark.parametrize("magic", ["v0", "v1"])
+def test_damage_is_not_taken_for_an_old_format(magic: str) -> None:
+    damaged = bytearray.fromhex(RECORDED[magic, "gzip"])
+    damaged[40] ^= 1
+    with pytest.raises(Corrupt, match="checksum"):
+        scan(whole(damaged))
+    flipped = bytearray(build(some(3)))
+    flipped[16] = int(magic[1])
+    with pytest.raises(Corrupt, match="checksum"):
+        scan(whole(flipped))
+    with pytest.raises(Corrupt, match="format 3"):
+        scan(whole(b"\0" * 11 + b"\x40" + b"\0" * 4 + b"\3" + b"\0" * 80))
+    assert not scan(whole(bytes.fromhex(RECORDED[magic, "gzip"])[:-1])).headers
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        build(some(3), 5, last_delta=1),
+        build(some(3), 5, last_delta=2 + MAX_HOLE + 1),
+        build(some(3), 5, attributes=0x80),
+        build(some(3), 5, attributes=0x07),
+    ],
+    ids=["more records than offsets", "an impossible offset delta", "an unknown attribute", "an unknown codec"],
+)
+def test_what_a_trusted_broker_cannot_have_stored_is_corrupt(batch: bytes) -> None:
+    with pytest.raises(Corrupt, match="the batch at offset 5"):
+        scan(whole(batch))
+
+
+def test_batches_whose_offsets_fall_are_corrupt() -> None:
+    with pytest.raises(Corrupt, match="at offset 4, 2 behind the one before"):
+        scan(whole(build(some(3), 3), build(some(3), 4)))
+
+
+def test_a_hole_larger_than_a_mirror_believes_lies_in_no_chunk() -> None:
+    far = 3 * MAX_HOLE
+    first, second = cut(whole(build(some(2), 0), build(some(2), far)), 0)
+    assert (first.start, first.end, first.next) == (0, 2, 2)
+    assert (second.start, second.end, second.next) == (far, far + 2, far + 2)
+
+
+def test_an_odd_leader_epoch_is_none() -> None:
+    (chunk,) = cut(whole(build(some(2), 0, leader_epoch=-7)), 0)
+    assert chunk.leader_epoch == -1
 
 
 def test_everything_that_others_use_is_exported() -> None:

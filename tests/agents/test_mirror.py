@@ -420,8 +420,8 @@ async def test_what_is_sealed_ahead_of_our_clock_is_parked_and_delivered_when_it
 async def test_a_bomb_inside_a_batch_holds_its_source_partition_and_no_more(world: World) -> None:
     sealer, mirror = await flowing(world)
     bombs = []
-    for number in (1, 2):
-        batch = bytearray(build(some(1), base=number))
+    for number in (1, 3):
+        batch = bytearray(build(some(1), base=number, last_delta=1))  # a gap: it has to be opened
         packed = zstandard.compress(bytes(80 * 1024 * 1024))
         batch[61:] = packed
         batch[8:12] = (len(batch) - 12).to_bytes(4, "big")
@@ -430,7 +430,7 @@ async def test_a_bomb_inside_a_batch_holds_its_source_partition_and_no_more(worl
         batch[0:8] = number.to_bytes(8, "big")
         bombs.append(bytes(batch))
     data = b"".join(bombs)
-    said = world.inner(first=1, next=3, record_count=2, batch_count=2, uncompressed_size=len(data))
+    said = world.inner(first=1, next=5, record_count=2, batch_count=2, uncompressed_size=len(data))
     world.envelopes.inject(world.forge(sealer, said, data))
     await until(lambda: mirror.state() == "held")
     assert mirror.standing().cursor.reason is Reason.SINK_REFUSED  # type: ignore[union-attr]

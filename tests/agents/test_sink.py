@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from batch_made import NOW, Made, build, some
 from in_loop import until
+from test_merging import pieces
 from world import World, in_world
 
 from sealwire.agents.sink import Staged
@@ -21,10 +22,11 @@ class Told:
     def __init__(self, source: object, *batches: bytes) -> None:
         self.done: tuple[int, int] | None = None
         self.refused: str | None = None
+        self.reached = -1
         self.over = False
         self.staged = Staged(
             source,
-            [memoryview(bytearray(batch)) for batch in batches],
+            pieces(*batches),
             sum(map(len, batches)),
             self._done,
             self._refused,
@@ -34,8 +36,8 @@ class Told:
     def _done(self, first: int, following: int) -> None:
         self.done = (first, following)
 
-    def _refused(self, words: str) -> None:
-        self.refused = words
+    def _refused(self, words: str, reached: int, _first: int, _next: int) -> None:
+        self.refused, self.reached = words, reached
 
 
 def stage(station: Station, *told: Told, topic: str = "orders") -> None:

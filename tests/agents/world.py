@@ -24,7 +24,7 @@ from fake_kafka import FakeAdmin, FakeCluster, FakePositions, FakeReader, FakeWr
 from in_loop import until
 from vector_world import Forge, inner_bytes
 
-from sealwire.agents import clock, control, lanes, mirror, sealing, senders, sink, topics
+from sealwire.agents import clock, control, lanes, mirror, room, sealing, senders, sink, topics
 from sealwire.agents.budget import Budget
 from sealwire.agents.control import Control
 from sealwire.agents.lanes import Lanes
@@ -312,6 +312,8 @@ class World:
             monkeypatch.setattr(module, name, value)
         monkeypatch.setattr(control, "Admin", FakeAdmin)
         monkeypatch.setattr(sink, "Admin", FakeAdmin)
+        monkeypatch.setattr(room, "Admin", FakeAdmin)
+        monkeypatch.setattr(FakeAdmin, "may_ask", True)
         self.cloud = FakeCluster()
         self.berlin, self.paris = Site("berlin"), Site("paris")
         FakeAdmin.clusters = {"cloud:1": self.cloud, "berlin:1": self.berlin.kafka, "paris:1": self.paris.kafka}

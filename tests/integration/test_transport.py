@@ -16,12 +16,14 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from sealwire.agents import batches, records
 from sealwire.agents.client import Admin, Position, Positions
+from sealwire.agents.merging import merge
 from sealwire.agents.reader import Fetched, OffsetOutOfRange, RawReader
 from sealwire.agents.settings import Cluster
 from sealwire.agents.writer import RawWriter, Refused, record_batch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "agents")]
 
+from batch_made import apart  # noqa: E402
 from in_loop import in_loop, until  # noqa: E402
 from kafka_cluster import KafkaCluster  # noqa: E402
 
@@ -50,7 +52,8 @@ class Taker:
     async def take(self, fetched: Fetched) -> None:
         for chunk in batches.cut(fetched.scan, fetched.first, aborted=fetched.aborted):
             self.chunks.append(chunk)
-            self.values += [bytes(record.value or b"") for part in chunk.parts for record in records.read(part)]
+            for part in chunk.parts:
+                self.values += [bytes(record.value or b"") for batch in apart(part) for record in records.read(batch)]
         self.next = fetched.next
         fetched.release()
 
@@ -122,8 +125,8 @@ def test_what_transactions_committed_is_read_and_nothing_else(kafka: KafkaCluste
         await reader.start()
         for chunk in taker.chunks:
             view = memoryview(bytearray(b"".join(chunk.parts)))
-            for batch in records.merge([header.cut_from(view) for header in batches.walk(view, 0, chunk.next)]):
-                await writer.produce("copied", 0, batch)
+            for ready in merge((view, header) for header in batches.walk(view, 0, chunk.next)):
+                await writer.produce("copied", 0, ready.batch)
         reader.seat("copied", 0, 0, copied.take, copied.errors.append)
         await until(lambda: len(copied.values) >= len(wanted))
         assert copied.values == wanted == committed(kafka, "copied")

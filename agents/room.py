@@ -1,0 +1,84 @@
+"""How large a batch a topic takes (max.message.bytes), as far as refusals taught it, and when to try again."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from sealwire.agents.admin import Admin
+from sealwire.agents.blocking import ClusterAway, ClusterRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sealwire.agents.settings import Cluster
+
+_SETTING = "max.message.bytes"
+_UNASKED_EVERY, _ANYWAY_EVERY = 600.0, 3600.0  # seconds
+
+
+class Room(NamedTuple):
+    """Bytes of a batch: to ``most`` it is cut, ``alone`` may a single record have, which cannot be cut.
+
+    They are one where the topic's own setting is known; else ``most`` is a guess.
+    """
+
+    most: int
+    alone: int
+
+
+class Rooms:
+    """What is known of the topics of one cluster that we write to. ``start`` holds for those that refused nothing."""
+
+    def __init__(self, cluster: Cluster, client_id: str, start: Room) -> None:
+        self._cluster, self._client_id, self._start = cluster, client_id, start
+        self._rooms: dict[str, Room] = {}
+        self._seen: dict[str, tuple[Mapping[str, str] | None, float]] = {}
+        self._admin: Admin | None = None
+
+    def of(self, topic: str) -> Room:
+        """Tell how large a batch may be that is tried next."""
+        return self._rooms.get(topic, self._start)
+
+    async def refused(self, topic: str, size: int) -> Room:
+        """Learn that a batch of ``size`` bytes was too large; what is told from now on is smaller.
+
+        The topic is asked for its setting, where we may ask.
+        """
+        found = await self._settings(topic)
+        limit = 0
+        with suppress(TypeError, ValueError):
+            limit = int((found or {}).get(_SETTING, 0))
+        before = self.of(topic)
+        if before.most < size:  # somebody else learned it meanwhile
+            return before
+        self._rooms[topic] = Room(limit, limit) if 0 < limit < size else Room(size // 2, size - 1)
+        return self._rooms[topic]
+
+    async def note(self, topic: str) -> None:
+        """Look at the settings with which a topic refuses what is held now."""
+        self._seen[topic] = (await self._settings(topic), asyncio.get_running_loop().time())
+
+    async def changed(self, topic: str) -> bool:
+        """Tell whether what a topic refused is worth another try: it has other settings than before.
+
+        Or it was not looked at before, or cannot be asked and ten minutes passed, or an hour. What a refusal taught is
+        forgotten then.
+        """
+        now = asyncio.get_running_loop().time()
+        found = await self._settings(topic)
+        before, since = self._seen.get(topic, (None, -_ANYWAY_EVERY))
+        same = found == before and now - since < (_UNASKED_EVERY if found is None else _ANYWAY_EVERY)
+        if same:
+            return False
+        self._seen[topic] = (found, now)
+        self._rooms.pop(topic, None)
+        return True
+
+    async def _settings(self, topic: str) -> Mapping[str, str] | None:
+        try:
+            self._admin = self._admin or Admin(self._cluster, self._client_id)
+            return await self._admin.config(topic)
+        except (ClusterAway, ClusterRefused):
+            return None
