@@ -233,10 +233,12 @@ class OpenWork:
                 return
             case Trim(from_offset):
                 side.counters["trimmed"] += 1
+                side.tallies[seat.route.channel].trimmed += 1
                 Dispatch(self, seat, entry, standing, after, opened, buffer).begin(from_offset)
                 return
             case Duplicate():
                 side.counters["duplicates"] += 1
+                side.tallies[seat.route.channel].duplicates += 1
             case Gap(span, reason):
                 if before.state is not State.WAITING:
                     _log.warning("%s waits: %s is missing (%s)", opened.source, span, reason)

@@ -195,10 +195,11 @@ class SealWork:
         side.counters["envelopes"] += 1
         side.counters["records"] += chunk.record_count
         side.counters["bytes"] += used
+        side.tallies[route.channel].taken.add(chunk.record_count, used)
         sending.sealed += used
-        self._spawn(self._send(seat, seat.sent(chunk.next), buffer, used))
+        self._spawn(self._send(seat, seat.sent(chunk.next), buffer, used, chunk.record_count))
 
-    async def _send(self, seat: SourceSeat, entry: list[int], buffer: bytearray, used: int) -> None:
+    async def _send(self, seat: SourceSeat, entry: list[int], buffer: bytearray, used: int, records: int) -> None:
         side = self._side
         try:
             await side.cloud.produce(seat.route.cloud_topic, seat.partition, memoryview(buffer)[:used])
@@ -211,6 +212,7 @@ class SealWork:
         finally:
             side.budget.release(used)
         side.buffers.give_back(buffer)
+        side.tallies[seat.route.channel].deliver(records, used)
         if not seat.held and seat.acknowledged(entry) and self._lane.open:
             side.moved[seat.where] = self._position(seat)
 

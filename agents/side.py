@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from sealwire.agents.buffers import Buffers
+from sealwire.agents.tally import Tallies
 
 if TYPE_CHECKING:
     from sealwire.agents.control import Control
@@ -25,6 +26,7 @@ class Side:
         self.project_id = control.trust.project_id
         self.buffers = Buffers()
         self.counters: Counter[str] = Counter()
+        self.tallies = Tallies()
         self.trouble: dict[str, str] = {}
         self.lanes: Lanes
         self._said: set[str] = set()
