@@ -60,6 +60,7 @@ class Dispatch:
         self._work, self._seat, self._entry = work, seat, entry
         self._standing, self._after, self._opened, self._buffer = standing, after, opened, buffer
         self._size = len(opened.batches)
+        self._tally = work.side.tallies[opened.source.channel]
 
     def begin(self, from_offset: int) -> None:
         """Stage the batches from a source offset on; the tentative cursor moves at once, the written one later."""
@@ -79,6 +80,7 @@ class Dispatch:
             self._seat.look_again(self._after.place.offset)
         work.side.counters["envelopes"] += 1
         work.side.counters["records"] += opened.inner.record_count
+        self._tally.taken.add(opened.inner.record_count, self._size)
         if not batches:
             work.standings.note(standing, self._after)
             work.side.buffers.give_back(self._buffer)
@@ -105,6 +107,7 @@ class Dispatch:
     def _done(self, first: int, following: int) -> None:
         self._over()
         self._standing.delivered += self._opened.inner.record_count
+        self._tally.deliver(self._opened.inner.record_count, self._size)
         self._work.standings.delivered(self._standing, self._delivered(first, following))
         self._work.settle(self._seat, self._entry)
 
