@@ -18,7 +18,7 @@ from sealwire.agents.blocking import ClusterAway, ClusterRefused
 from sealwire.agents.header import read_header, rebase
 from sealwire.agents.merging import WIDE, merge
 from sealwire.agents.room import Rooms
-from sealwire.agents.slow_path import RecordTooLarge, trim
+from sealwire.agents.slow_path import RecordTooLarge, decode, trim
 from sealwire.agents.writer import Refused, Stopped
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _ROUND_BYTES = 4 * 1024 * 1024
 _TRY_AGAIN = 2.0  # seconds
+_RAISE = ": raise its max.message.bytes (kafka-configs.sh), and it goes on"
 
 
 @dataclass(eq=False)
@@ -136,7 +137,7 @@ class _Round:
                 assert ready is not None  # noqa: S101 (what was refused was given)
                 await self._refused(refusal, ready, begin + ready.taken)
             except RecordTooLarge as error:
-                self.words = f"{error} by topic {self._topic} (its max.message.bytes)"
+                self.words = f"{error} by topic {self._topic}{_RAISE}"
             except ValueError as error:
                 self.words = str(error)
 
@@ -155,7 +156,10 @@ class _Round:
         elif end - self.stored > 1:
             self._singly_to = end
         elif refusal.too_large:
-            self.words = f"the record at source offset {header.last_offset} makes a batch of {size} bytes: {refusal}"
+            at = decode(header.cut_from(data))[0].offset
+            self.words = (
+                f"the record at source offset {at} makes a batch of {size} bytes, too large for {refusal}{_RAISE}"
+            )
         else:
             self.words = str(refusal)
 

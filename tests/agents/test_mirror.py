@@ -22,6 +22,7 @@ from sealwire.agents.single import record_batch
 from sealwire.keys import identity, session
 from sealwire.keys.envelope import Cause, Compression, Kind, Place, seal, sealed_size
 from sealwire.keys.reason import Reason
+from sealwire.keys.source import Span
 from sealwire.keys.standing import State
 
 if TYPE_CHECKING:
@@ -286,6 +287,24 @@ async def test_a_sink_that_refuses_for_good_holds_only_that_source_partition(wor
     await one_by_one(world, 1, 3)
     await until(lambda: mirror.work().seats["acme.orders", 0].position == 4)
     assert world.paris.got() == some(1), "nothing may overtake what was refused"
+
+
+@in_world
+async def test_the_cursor_stands_at_what_was_stored_when_the_sink_refuses_in_the_middle(world: World) -> None:
+    sealer, mirror = await flowing(world)
+    world.paris.kafka.at("orders").refuse = lambda batch: "out of bounds" if b"v5v5" in batch else ""
+    parts = [build(some(2, at), at) for at in range(1, 9, 2)]
+    said = world.inner(first=1, next=9, record_count=8, batch_count=4, uncompressed_size=sum(map(len, parts)))
+    world.envelopes.inject(world.forge(sealer, said, b"".join(parts)))
+    await until(lambda: mirror.state() == "held")
+    cursor = mirror.standing().written  # type: ignore[union-attr]
+    assert (cursor.next, cursor.gap, cursor.reason) == (5, Span(5, 9), Reason.SINK_REFUSED)
+    assert world.paris.got() == some(5)
+    await mirror.stop()
+    again = world.mirror(mirror.store)
+    await again.start()
+    await until(lambda: again.standing() is not None)
+    assert again.standing().cursor == cursor  # type: ignore[union-attr]
 
 
 @in_world

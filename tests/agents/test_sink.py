@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import pytest
 from batch_made import NOW, Made, build, some
+from fake_kafka import FakeAdmin
 from in_loop import until
 from test_merging import pieces
 from world import World, in_world
@@ -13,6 +15,8 @@ from world import World, in_world
 from sealwire.agents.sink import Staged
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from world import Station
 
 
@@ -69,6 +73,79 @@ async def test_nothing_of_a_refused_source_partition_is_stored_behind_it_and_ano
     await until(lambda: other.done)
     assert (first.refused, second.refused) == ("too large", "")
     assert world.paris.got() == some(1, 2)
+
+
+@in_world
+async def test_what_stands_before_a_refused_record_is_stored_and_its_owners_are_told(world: World) -> None:
+    """Merged with its neighbours it is refused with them: they are given again, one by one."""
+    station, log = world.mirror(), world.paris.kafka.at("orders")
+    log.refuse = lambda batch: "out of bounds" if b"v5v5" in batch else ""
+    told = [Told("a", build(some(2, at), at), build(some(2, at + 2), at + 2)) for at in range(0, 12, 4)]
+    stage(station, *told)
+    await until(lambda: told[2].refused is not None)
+    assert world.paris.got() == some(4)
+    assert told[0].done == (0, 4)
+    assert [(each.refused, each.reached) for each in told[1:]] == [("out of bounds", 4), ("out of bounds", -1)]
+    log.refuse = lambda batch: "out of bounds" if b"v7v7" in batch else ""
+    again = [Told("b", build(some(2, at), at), build(some(2, at + 2), at + 2)) for at in range(4, 12, 4)]
+    stage(station, *again)
+    await until(lambda: again[1].refused is not None)
+    assert world.paris.got() == some(6)
+    assert (again[0].refused, again[0].reached, again[1].reached) == ("out of bounds", 6, -1)
+
+
+@pytest.mark.parametrize("may_ask", [True, False])
+def test_a_batch_larger_than_the_sink_topic_takes_is_cut_and_the_limit_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    may_ask: bool,  # noqa: FBT001
+) -> None:
+    @in_world
+    async def scenario(world: World) -> None:
+        FakeAdmin.may_ask = may_ask
+        station, log = world.mirror(), world.paris.kafka.at("orders")
+        log.most = 20_000
+        made = some(400, size=400)
+        first, second = (
+            Told("a", build(made, 10)),
+            Told("a", *(build(made[at : at + 1], 410 + at) for at in range(400))),
+        )
+        stage(station, first)
+        await until(lambda: first.done or first.refused)
+        refused = log.refused
+        stage(station, second)
+        await until(lambda: second.done or second.refused)
+        assert world.paris.got() == made + made
+        assert max(map(len, log.batches)) <= 20_000
+        assert log.produced < 50
+        assert log.refused == refused <= (1 if may_ask else 6), "what is too large is not tried for ever"
+
+    scenario(monkeypatch, tmp_path)
+
+
+@pytest.mark.parametrize("may_ask", [True, False])
+def test_one_record_larger_than_the_sink_topic_takes_is_named_with_both_limits(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    may_ask: bool,  # noqa: FBT001
+) -> None:
+    @in_world
+    async def scenario(world: World) -> None:
+        FakeAdmin.may_ask = may_ask
+        station, log = world.mirror(), world.paris.kafka.at("orders")
+        log.most = 3000
+        made = [*some(5), Made(NOW, b"k", b"x" * 5000, []), *some(5, 5)]
+        bad, other = Told("a", build(made, 10)), Told("b", build(some(2)))
+        stage(station, bad, other)
+        await until(lambda: other.done)
+        assert world.paris.got() == some(5) + some(2)
+        assert bad.reached == 15
+        assert bad.refused is not None
+        assert "source offset 15 makes a batch of 50" in bad.refused
+        assert ("3000 are allowed" if may_ask else "too large") in bad.refused
+        assert "max.message.bytes" in bad.refused
+
+    scenario(monkeypatch, tmp_path)
 
 
 @in_world
