@@ -12,7 +12,7 @@ from sealwire.keys import compression, envelope
 from sealwire.keys.envelope import LOG_START, Cause, Compression, Inner, Kind, Layout, Place
 
 if TYPE_CHECKING:
-    from sealwire.agents.batches import Chunk
+    from sealwire.agents.chunks import Chunk
     from sealwire.agents.sealing import Sealing
     from sealwire.agents.senders import Sending
     from sealwire.agents.source_seat import SourceSeat

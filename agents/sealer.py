@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sealwire.agents.batches import Chunk, Limits, cut
 from sealwire.agents.chunk_sealing import seal_chunk
+from sealwire.agents.chunks import Chunk, Limits, cut
 from sealwire.agents.positions import Position
 from sealwire.agents.seat import OffsetOutOfRange
 from sealwire.agents.source_seat import SourceSeat

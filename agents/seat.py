@@ -45,7 +45,7 @@ class ReadRefused(Exception):
 class Fetched:
     """What one fetch brought for one seat. Release it when its bytes are needed no more.
 
-    ``first`` is the offset asked for, ``next`` the one that will be asked for; ``aborted`` belongs to batches.cut.
+    ``first`` is the offset asked for, ``next`` the one that will be asked for; ``aborted`` belongs to chunks.cut.
     """
 
     __slots__ = ("_held", "aborted", "first", "high_watermark", "last_stable", "log_start", "scan", "seat")

@@ -15,7 +15,7 @@ from fake_broker import FETCH, LIST_OFFSETS, FakeBroker, text
 from in_loop import in_loop, until
 from own_broker import Proxy, end_broker, free_port, start_broker
 
-from sealwire.agents import batches
+from sealwire.agents import chunks as cutting
 from sealwire.agents.client import Admin, TopicPlan
 from sealwire.agents.reader import Budget, Fetched, OffsetOutOfRange, RawReader, ReadRefused, Seat
 from sealwire.agents.settings import Cluster
@@ -42,7 +42,7 @@ class Taker:
     async def take(self, fetched: Fetched) -> None:
         await self.open.wait()
         self.fetched.append(fetched)
-        chunks = batches.cut(fetched.scan, fetched.first, aborted=fetched.aborted)
+        chunks = cutting.cut(fetched.scan, fetched.first, aborted=fetched.aborted)
         made = self.made.setdefault((fetched.seat.topic, fetched.seat.partition), [])
         made.extend(unbuild(part for chunk in chunks for part in chunk.parts))
         fetched.release()

@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from sealwire.agents import batches, records
+from sealwire.agents.chunks import Chunk, cut
 from sealwire.agents.client import Admin, Position, Positions
 from sealwire.agents.merging import merge
 from sealwire.agents.reader import Fetched, OffsetOutOfRange, RawReader
@@ -45,12 +46,12 @@ class Taker:
 
     def __init__(self) -> None:
         self.values: list[bytes] = []
-        self.chunks: list[batches.Chunk] = []
+        self.chunks: list[Chunk] = []
         self.errors: list[Exception] = []
         self.next = 0
 
     async def take(self, fetched: Fetched) -> None:
-        for chunk in batches.cut(fetched.scan, fetched.first, aborted=fetched.aborted):
+        for chunk in cut(fetched.scan, fetched.first, aborted=fetched.aborted):
             self.chunks.append(chunk)
             for part in chunk.parts:
                 self.values += [bytes(record.value or b"") for batch in apart(part) for record in records.read(batch)]
