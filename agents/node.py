@@ -154,8 +154,7 @@ class Node:
         if part.error:
             self._refused(seat, offset, part)
             return 0
-        seat.high_watermark, seat.last_stable = part.high_watermark, part.last_stable
-        seat.log_start, seat.answered_at = part.log_start, began
+        seat.heard(part, began)
         if not part.data:
             self._well(seat)
             return 0

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sealwire.agents import clock
 from sealwire.agents.blocking import ClusterAway, ClusterRefused
 from sealwire.agents.positions import Positions
+from sealwire.agents.room import Room, Rooms
 from sealwire.agents.sealer import SealWork
 from sealwire.agents.senders import Senders
 from sealwire.agents.side import Side
+from sealwire.keys.opening import Caps
 from sealwire.keys.progress import PartitionProgress, State, TopicProgress
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _COMMIT_EVERY = 1.0  # seconds
 _COMMIT_ALL_EVERY = 3600.0  # seconds
 _SOURCE_AWAY_MS = 10_000
+_HELD_EVERY = 60.0  # seconds
+_WHOLE = Room(Caps().envelope, Caps().envelope)  # no mirror opens a larger one
 _STATES = {"flowing": State.LIVE, "waiting": State.LIVE, "held": State.HELD}
 
 
@@ -39,6 +43,7 @@ class Sealing(Side):
         self.budget = source.budget
         self.moved: dict[tuple[str, int], Position] = {}
         self.positions = Positions(settings.local, f"sealwire-{settings.identity}", settings.positions_group)
+        self.rooms = Rooms(settings.cloud, f"sealwire-{settings.identity}", _WHOLE)
         self.senders = Senders(settings, control, self._on_session, self._progress_of)
         control.on_members = self.senders.news
 
@@ -105,6 +110,17 @@ class Sealing(Side):
                     self.moved = {**work.positions(), **self.moved}
             await self.commit()
 
+    async def keep_trying(self) -> None:
+        """Try again what is held, for ever: reading every minute, the cloud when its topic's settings changed."""
+        while True:
+            await asyncio.sleep(_HELD_EVERY)
+            held = [(work, seat) for work in self._works() for seat in work.seats.values() if seat.refused_by]
+            topics = {seat.route.cloud_topic for _, seat in held if seat.refused_by == "cloud"}
+            changed = {topic for topic in topics if await self.rooms.changed(topic)}
+            for work, seat in held:
+                if seat.refused_by == "source" or seat.route.cloud_topic in changed:
+                    work.sealing.try_again(seat)
+
     async def commit(self) -> None:
         """Commit what moved since the last time; what a cluster would not take is kept for the next time."""
         if not self.moved:
@@ -118,7 +134,7 @@ class Sealing(Side):
 
     def tasks(self) -> list[Any]:
         """Return what runs for as long as the worker does."""
-        return [self.senders.keep(), self.senders.keep_progress(), self.keep_positions()]
+        return [self.senders.keep(), self.senders.keep_progress(), self.keep_positions(), self.keep_trying()]
 
     async def close(self) -> None:
         """Commit once more."""

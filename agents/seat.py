@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sealwire.agents.budget import Budget
     from sealwire.agents.frames import PartitionAnswer
 
+_TRANSACTION_TAKES = 1.0  # seconds
 _AHEAD = 2  # answers that a seat may have undelivered, the one being taken included
 
 
@@ -83,7 +84,8 @@ class Seat:
     """One partition that is being read for someone. Compare seats as objects: a new one is another, same offset or not.
 
     ``high_watermark``, ``last_stable`` and ``log_start`` are the broker's last word (-1: none yet), asked for at
-    ``answered_at`` (the loop's clock, seconds); ``trouble`` is why nothing comes, "" when all is well.
+    ``answered_at`` (the loop's clock, seconds); ``trouble`` is why nothing comes, "" when all is well. ``stuck_since``
+    is the answer since which an open transaction keeps back all that is left (-1: none does).
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class Seat:
         self.topic, self.partition = where
         self.where, self.offset = where, offset
         self.high_watermark = self.last_stable = self.log_start = -1
-        self.answered_at = -1.0
+        self.answered_at = self.stuck_since = -1.0
         self.trouble = ""
         self.warned = False
         self._reader, self._take, self._failed = reader, take, failed
@@ -119,6 +121,20 @@ class Seat:
     def hungry(self) -> bool:
         """It may be asked for, as far as what was delivered goes."""
         return self.alive and not self.fetching and len(self._queue) < _AHEAD
+
+    @property
+    def behind_transaction(self) -> bool:
+        """Whether an open transaction has kept back all that is left for a while: longer than one commonly takes."""
+        return 0 <= self.stuck_since < self.answered_at - _TRANSACTION_TAKES
+
+    def heard(self, answer: PartitionAnswer, at: float) -> None:
+        """Take note of what a broker said of the partition when it was asked ``at`` (the loop's clock, seconds)."""
+        self.high_watermark, self.last_stable = answer.high_watermark, answer.last_stable
+        self.log_start, self.answered_at = answer.log_start, at
+        if not answer.data and 0 <= self.last_stable <= self.offset < self.high_watermark:
+            self.stuck_since = at if self.stuck_since < 0 else self.stuck_since
+        else:
+            self.stuck_since = -1.0
 
     def put(self, fetched: Fetched) -> None:
         """Queue an answer for delivery."""

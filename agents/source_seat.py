@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from sealwire.agents.seat import Seat
@@ -16,7 +16,8 @@ class SourceSeat:
     """One partition of a source topic in one lane.
 
     ``sealed_to`` is where the next envelope begins; ``position`` what the cloud has acknowledged everything before.
-    ``held`` is for good, ``why`` says what is waited for; both empty when all flows.
+    ``held`` is until something outside changes, ``refused_by`` where ("" for a person to judge); ``why`` says what is
+    waited for; all empty when all flows. ``tail`` is where reading stands beyond the last thing to seal.
     """
 
     route: SealRoute
@@ -30,6 +31,9 @@ class SourceSeat:
     epoch: int = 0  # counts seatings: what comes from an older one is dropped
     why: str = ""
     held: str = ""
+    refused_by: Literal["", "source", "cloud"] = ""
+    said: str = ""  # of what holds it, into the log
+    tail: int = -1
     last_stable: int = -1
     envelopes: int = 0
     records: int = 0
@@ -45,7 +49,16 @@ class SourceSeat:
     @property
     def state(self) -> str:
         """One of flowing, waiting, held."""
-        return "held" if self.held else "waiting" if self.why else "flowing"
+        return "held" if self.held else "waiting" if self.why or self._transaction else "flowing"
+
+    @property
+    def _transaction(self) -> str:
+        if self.seat is None or not self.seat.behind_transaction:
+            return ""
+        return (
+            f"a transaction is open from offset {self.seat.last_stable}: what lies behind it waits until its producer "
+            "commits or aborts it (kafka-transactions.sh finds and aborts one that hangs)"
+        )
 
     def sent(self, following: int) -> list[int]:
         """Remember an envelope on its way, up to and without the source offset ``following``."""
@@ -65,6 +78,8 @@ class SourceSeat:
     def row(self, site: str) -> dict[str, Any]:
         """Describe it as status and table show it."""
         end = self.seat.last_stable if self.seat is not None else self.last_stable
+        if self.seat is not None and self.seat.behind_transaction:
+            end = self.seat.high_watermark
         return {
             "channel": self.route.channel,
             "site": site,
@@ -72,7 +87,7 @@ class SourceSeat:
             "topic_id": self.topic_id.hex(),
             "partition": self.partition,
             "state": self.state,
-            "why": self.held or self.why or (self.seat.trouble if self.seat else ""),
+            "why": self.held or self.why or (self.seat.trouble if self.seat else "") or self._transaction,
             "position": self.position,
             "lag": max(end - self.position, 0) if end >= 0 and self.position >= 0 else None,
             "session": self.session.hex(),

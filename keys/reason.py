@@ -61,6 +61,7 @@ class Reason(StrEnum):
     # The site's own side.
     SINK_CHANGED = "sink-changed"
     SINK_REFUSED = "sink-refused"
+    OLD_FORMAT = "old-format"  # message format v0 or v1 at the source
     CURSORS_LOST = "cursors-lost"
     CHARTER_OLD = "charter-old"
 

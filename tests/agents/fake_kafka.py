@@ -47,6 +47,8 @@ class Partition:
     start: int = 0
     end: int = 0
     visible: int | None = None
+    stable: int | None = None  # the last stable offset, where a transaction is open
+    aborted: tuple[tuple[int, int], ...] = ()
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     stored: asyncio.Event = field(default_factory=asyncio.Event)
     acked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -220,23 +222,23 @@ class FakeReader:
             data = bytearray()
             for batch in log.batches:
                 header = read_header(batch)
-                if header.last_offset >= seat.offset and header.last_offset < log.shown:
+                if seat.offset <= header.last_offset < (log.shown if log.stable is None else log.stable):
                     if data and len(data) + len(batch) > room:
                         break
                     data += batch
-            seat.high_watermark = seat.last_stable = log.shown
-            seat.log_start, seat.answered_at = log.start, asyncio.get_running_loop().time()
+            stable = log.shown if log.stable is None else log.stable
+            view = memoryview(bytes(data))
+            answer = PartitionAnswer(seat.topic, seat.partition, 0, log.shown, stable, log.start, log.aborted, view)
+            seat.heard(answer, asyncio.get_running_loop().time())
             if not data:
                 return False
             try:
-                found = scan(memoryview(bytes(data)), seat.offset, check_crc=False)
+                found = scan(view, seat.offset, check_crc=False)
             except ValueError as error:
                 seat.fail(error)
                 return False
             if found.next <= seat.offset:
                 return False
-            view = found.data
-            answer = PartitionAnswer(seat.topic, seat.partition, 0, log.shown, log.shown, log.start, (), view)
             first, seat.offset = seat.offset, found.next
             seat.put(Fetched(seat, first, found, answer))
             log.reads += found.size

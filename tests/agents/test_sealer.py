@@ -150,7 +150,7 @@ async def test_a_position_never_passes_an_envelope_that_was_refused(world: World
         await until(lambda at=at: sealer.seat().sealed_to == 5 * at + 5)  # type: ignore[misc]
     world.envelopes.stored.set()
     await sealed(world, 2)
-    await until(lambda: not sealer.side.lanes.open[lane_of("orders", 0, 2)].work._tasks)  # type: ignore[attr-defined]
+    await until(lambda: not sealer.side.lanes.open[lane_of("orders", 0, 2)].work.sealing.tasks)  # type: ignore[attr-defined]
     await sealer.stop()
     assert WHERE not in world.berlin.committed
 
