@@ -46,6 +46,7 @@ class Lanes:
         self._app, self._topic, self._make, self._watch = app, topic, make, watch
         self.open: dict[int, Lane] = {}
         self.assigned = False
+        self.turns = 0  # events that Faust handed to our agent: it stops counting where Faust is stuck
         self._begun = False
         self._seating: dict[int, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -161,6 +162,7 @@ class Lanes:
         loop = asyncio.get_running_loop()
         wrote: dict[int, float] = {}
         async for event in events.events():
+            self.turns += 1
             item: Item = event.value
             lane = item.lane
             if not lane.accept(item):

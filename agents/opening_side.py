@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
@@ -49,7 +48,6 @@ class Opening(Side):
         self.cloud, self.local_reader, self.local_writer = cloud, local_reader, local_writer
         self.budget: Budget = cloud.budget
         self.sink = Sink(settings, local_writer, watch)
-        self.refused: Counter[str] = Counter()
         self._sampled: dict[str, list[float]] = {}
         control.on_sessions = self._on_sessions
         self.neighbours = Neighbours(settings, control)
@@ -131,12 +129,18 @@ class Opening(Side):
         return {"channels": channels, "partitions": rows, "parked_sessions": waits}
 
     @property
-    def why_not(self) -> str:
-        """Say what keeps the whole side from working; empty when nothing does."""
+    def troubles(self) -> dict[str, str]:
+        """What topics wait for, by topic; and the first few cloud partitions that cannot be read."""
         unread = {
-            f"{seat.route.cloud_topic}[{seat.partition}]: {seat.why or (seat.seat.trouble if seat.seat else '')}"
+            f"{seat.route.cloud_topic}[{seat.partition}]": seat.why or (seat.seat.trouble if seat.seat else "")
             for work in self._works()
             for seat in work.seats.values()
             if seat.why or (seat.seat is not None and seat.seat.trouble)
         }
-        return "; ".join(sorted({*self.trouble.values(), *self.sink.trouble.values(), *sorted(unread)[:_UNREAD_SHOWN]}))
+        shown = {where: f"{where}: {unread[where]}" for where in sorted(unread)[:_UNREAD_SHOWN]}
+        return {**self.trouble, **self.sink.trouble, **shown}
+
+    @property
+    def why_not(self) -> str:
+        """Say what keeps the whole side from working; empty when nothing does."""
+        return "; ".join(sorted(set(self.troubles.values())))

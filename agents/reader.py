@@ -79,6 +79,19 @@ class RawReader:
         self.client = await clients.connect(self.cluster, self._client_id, frame_cap=self._frame_cap)
         self._metadata_task = asyncio.create_task(self._find_leaders())
 
+    @property
+    def away(self) -> str:
+        """Say why nothing at all can be read; empty while something can, or nothing is asked for."""
+        words = [seat.trouble for seat in self._seats]
+        return words[0] if words and all(words) else ""
+
+    @property
+    def ended(self) -> list[str]:
+        """Name the loops of ours that are no more, though nobody stopped us."""
+        tasks = [task for node in self._nodes.values() for task in node.tasks]
+        tasks += [self._metadata_task] if self._metadata_task else []
+        return [f"the reader of {self.cluster.bootstrap}"] if any(task.done() for task in tasks) else []
+
     async def stop(self) -> None:
         """End every seat and every connection."""
         tasks = [task for node in self._nodes.values() for task in node.tasks]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sealwire.agents.buffers import Buffers
 from sealwire.agents.tally import Tallies
@@ -26,10 +26,23 @@ class Side:
         self.project_id = control.trust.project_id
         self.buffers = Buffers()
         self.counters: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()  # envelopes, by Reason
         self.tallies = Tallies()
         self.trouble: dict[str, str] = {}
         self.lanes: Lanes
         self._said: set[str] = set()
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What topics wait for, by topic."""
+        return dict(self.trouble)
+
+    @property
+    def reads(self) -> bool:
+        """Tell whether anything at all is being read."""
+        works: list[Any] = [lane.work for lane in self.lanes.open.values()]
+        seats = [seat for work in works for seat in work.seats.values() if seat.route.cloud_topic not in self.trouble]
+        return any(seat.seat is not None and not seat.seat.trouble for seat in seats)
 
     def say(self, words: str) -> None:
         """Tell the log, once."""

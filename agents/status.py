@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from sealwire.agents.settings import Settings
+
+VERSION: Final = metadata.version("sealwire")
 _WRITE_EVERY = 5.0  # seconds
 
 
@@ -19,6 +24,31 @@ def write(file: Path, snapshot: dict[str, Any]) -> None:
     aside = file.with_suffix(".tmp")
     aside.write_text(json.dumps(snapshot), encoding="utf-8")
     os.replace(aside, file)  # noqa: PTH105 - the one call that replaces atomically, said by its own name
+
+
+def starting(settings: Settings) -> dict[str, Any]:
+    """Describe a worker that waits for its local cluster, or for Faust to begin."""
+    return {
+        "direction": settings.direction,
+        "identity": settings.identity,
+        "project": settings.project,
+        "site": settings.site,
+        "version": VERSION,
+        "ready": False,
+        "why": "starting: waiting for the local cluster, or for Faust to join its group there",
+    }
+
+
+def degraded(side: Mapping[str, Any], troubles: Mapping[str, str]) -> list[str]:
+    """Say which parts of a side do not flow, in a line for each topic, channel and state."""
+    found = sorted(set(troubles.values()))
+    found += [f"channel {entry['channel']}: {entry['why']}" for entry in side["channels"] if entry.get("why")]
+    states = Counter((row["channel"], row["state"]) for row in side["partitions"] if row["state"] != "flowing")
+    found += [
+        f"channel {channel}: {count} source partitions are {state}"
+        for (channel, state), count in sorted(states.items())
+    ]
+    return found
 
 
 async def keep_writing(file: Path, snapshot: Callable[[], dict[str, Any]]) -> None:

@@ -11,9 +11,12 @@ import faust
 from sealwire.agents import client, clock, driver, garbage, status
 from sealwire.agents.budget import Budget
 from sealwire.agents.control import Control
+from sealwire.agents.health import Health
 from sealwire.agents.home import credentials
 from sealwire.agents.lanes import Lanes, PassThrough
+from sealwire.agents.narrator import Narrator
 from sealwire.agents.opening_side import Opening
+from sealwire.agents.port import Port
 from sealwire.agents.reader import RawReader
 from sealwire.agents.sealing import Sealing
 from sealwire.agents.table import StateTable
@@ -33,11 +36,29 @@ class BridgeApp(faust.App):  # type: ignore[misc]
     """A Faust app that waits for its own cluster instead of crashing when it starts first."""
 
     home: Cluster
+    health: Health
+    port: Port
+    lasting: tuple[asyncio.Task[None], ...] = ()
 
     async def on_first_start(self) -> None:
-        """Wait for the local cluster, saying so once."""
+        """Open the port, and wait for the local cluster, saying so once."""
         await super().on_first_start()
+        self.lasting = (asyncio.create_task(self.port.keep()), asyncio.create_task(self.health.keep()))
+        for task in self.lasting:
+            task.add_done_callback(self._lasting_ended)
         await client.close(await client.connect(self.home, "sealwire-start"))
+
+    def _lasting_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("the worker ends: %s", error)
+            self.crashing = asyncio.ensure_future(self.crash(error))
+
+    async def on_shutdown(self) -> None:
+        """Close the port, last of all."""
+        await super().on_shutdown()
+        for task in self.lasting:
+            task.cancel()
+        await asyncio.gather(*self.lasting, return_exceptions=True)
 
 
 class Worker:
@@ -45,8 +66,9 @@ class Worker:
 
     def __init__(self, app: BridgeApp, settings: Settings, store: SecretStore) -> None:
         self.app, self.settings = app, settings
+        self._narrator = Narrator()
         self._since = clock.now()
-        budget = Budget(settings.in_flight_bytes)
+        self._budget = budget = Budget(settings.in_flight_bytes)
         self._watch = TopicWatch(settings)
         name = f"sealwire-{settings.identity}"
         sealing = settings.direction == "seal"
@@ -76,12 +98,13 @@ class Worker:
     async def run(self) -> None:
         """Connect, catch up with the project's statements, then let the lanes begin; runs as the app's one task."""
         driver.quiet_loggers()
-        self._spawn(status.keep_writing(self.settings.state / "worker.json", self.snapshot))
+        self._spawn(status.keep_writing(self.settings.state / "worker.json", self._looked_at))
         starts = [self._cloud.start(), self._cloud_writer.start(), self._local.start()]
         if self.settings.direction == "open":
             starts.append(self._local_writer.start())
         await asyncio.gather(*starts, self._watch.look())
         self._spawn(self.lanes.keep_ticking())
+        self.app.health.watch(self.lanes, self._ended_loops)
         if self.settings.direction == "seal":
             # What is read ahead of the first session costs nothing: lanes seat while control is caught up with.
             self.lanes.begin()
@@ -115,6 +138,7 @@ class Worker:
     async def stop(self) -> None:
         """Give up the lanes in order, write what is left, close every connection."""
         self._stopping = True
+        self.app.health.watch(self.lanes, tuple)
         await self.on_revoked()
         for task in list(self._tasks):
             task.cancel()
@@ -124,48 +148,79 @@ class Worker:
         )
         await asyncio.to_thread(status.write, self.settings.state / "worker.json", self.snapshot())
 
+    def _ended_loops(self) -> list[str]:
+        return [
+            each for part in (self._cloud, self._local, self._cloud_writer, self._local_writer) for each in part.ended
+        ]
+
+    def _looked_at(self) -> dict[str, Any]:
+        told = self.snapshot()
+        self._narrator.hear(told)
+        return told
+
     def snapshot(self) -> dict[str, Any]:
         """Describe this worker for status, worker.json and whoever asks at its port."""
-        settings, control = self.settings, self._control
-        why = "; ".join(
-            each
-            for each in (
-                "stopping" if self._stopping else "",
-                "" if control.caught_up.is_set() else f"reading {settings.control_topic}",
-                control.trouble,
-                "" if self.lanes.assigned else "waiting for Faust's assignment",
-                *(f"the {cluster} cluster does not answer" for cluster in self._watch.troubles),
-                self.side.why_not,
-            )
-            if each
-        )
-        refused = dict(control.refused)
-        if isinstance(self.side, Opening):
-            for reason, count in self.side.refused.items():
-                refused[reason] = refused.get(reason, 0) + count
+        settings, control, side = self.settings, self._control, self.side
+        away = self._away()
+        causes = {
+            "stopping": "stopping" if self._stopping else "",
+            "project": "" if control.caught_up.is_set() else f"reading {settings.control_topic}",
+            "statements": control.trouble,
+            "lanes": "" if self.lanes.assigned else "waiting for Faust's assignment",
+            **{cluster: f"the {cluster} cluster does not answer" for cluster in away},
+            # Where others flow, what one topic waits for makes this worker degraded, not unready.
+            "topics": "" if side.reads else side.why_not,
+        }
+        causes = {short: words for short, words in causes.items() if words}
+        told = side.snapshot()
+        refused = control.refused + side.refused
+        credential = control.credential
         return {
             "direction": settings.direction,
             "identity": settings.identity,
             "project": settings.project,
             "site": settings.site,
+            "version": status.VERSION,
             "since_ms": self._since,
             "at_ms": clock.now(),
-            "ready": not why,
-            "why": why,
+            "ready": not causes,
+            "why": "; ".join(causes.values()),
+            "causes": list(causes),
+            "degraded": status.degraded(told, side.troubles),
+            "troubles": side.troubles,
+            "clusters": {cluster: cluster not in away for cluster in ("local", "cloud")},
             "lanes": sorted(self.lanes.open),
-            **self.side.snapshot(),
-            "refused": refused,
-            "counters": dict(self.side.counters),
+            **told,
+            "refused": dict(refused),
+            "refused_statements": dict(control.refused),
+            "refused_envelopes": dict(side.refused),
+            "counters": dict(side.counters),
+            "passed": side.tallies.rows(),
+            "in_flight": {"bytes": self._budget.used, "limit": self._budget.total},
+            "retrying": {"local": len(self._local_writer.troubles), "cloud": len(self._cloud_writer.troubles)},
+            "credential_until_ms": credential.not_after if credential is not None else None,
+            "loop_lag_s": self.app.health.loop_lag,
         }
 
+    def _away(self) -> list[str]:
+        readers = {"local": self._local, "cloud": self._cloud}
+        return sorted({*self._watch.troubles, *(name for name, reader in readers.items() if reader.away)})
 
-def build(settings: Settings, store: SecretStore) -> faust.App:  # noqa: C901 - one function for each of the app's signals
+
+def build(settings: Settings, store: SecretStore) -> faust.App:
     """Build the Faust app of one worker. Nothing is connected before the app starts."""
     garbage.begin()
     driver.self_check(with_faust=True)
     app = BridgeApp(settings.app_id, **_options(settings))
     app.home = settings.local
     worker: list[Worker] = []  # made when the loop runs: clients belong to a loop
+    app.health = Health(app)
+    app.port = Port(
+        settings.web_host,
+        settings.web_port,
+        app.health,
+        lambda: worker[0].snapshot() if worker else status.starting(settings),
+    )
     topic = app.topic(
         settings.lane_topic,
         schema=PassThrough(),
@@ -203,12 +258,9 @@ def build(settings: Settings, store: SecretStore) -> faust.App:  # noqa: C901 - 
 
     @app.on_before_shutdown.connect
     async def on_shutdown(_app: faust.App, **_unused: Any) -> None:  # noqa: ANN401
+        app.health.tell("STOPPING=1")
         if worker:
             await worker[0].stop()
-
-    @app.page("/status/")
-    async def status_page(web: faust.web.View, _request: faust.web.Request) -> faust.web.Response:
-        return web.json(worker[0].snapshot() if worker else {"ready": False, "why": "starting"})
 
     return app
 
@@ -219,9 +271,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "broker": [f"kafka://{address.strip()}" for address in settings.local.bootstrap.split(",")],
         "datadir": settings.state / "faust",
         "store": "rocksdb://",
-        "web_enabled": True,
-        "web_bind": settings.web_host,
-        "web_port": settings.web_port,
+        "web_enabled": False,  # the port is ours: Faust's pages show tables, and come up late
         "topic_disable_leader": True,
         "topic_partitions": settings.lanes,
         # A join takes half the session time-out on the embedded broker, which knows no static members.

@@ -80,6 +80,11 @@ class RawWriter:
         """What is being tried again, and the broker's last word on it."""
         return {(where.topic, where.partition): words for where, words in self._troubles.items()}
 
+    @property
+    def ended(self) -> list[str]:
+        """Name the loops of ours that are no more, though nobody stopped us."""
+        return [f"the writer to {self._cluster.bootstrap}"] if any(task.done() for task in self._tasks) else []
+
     async def start(self) -> None:
         """Connect; waits for as long as no broker answers."""
         self._client = await clients.connect(self._cluster, self._client_id)

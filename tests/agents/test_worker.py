@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from in_loop import until
 from world import LANES, OPEN_ORDERS, ORDERS, World, in_world
 
 from sealwire.agents import worker as workers
+from sealwire.agents.health import Health
 from sealwire.agents.settings import Cluster, Settings
 
 if TYPE_CHECKING:
@@ -87,6 +89,13 @@ async def test_a_worker_s_snapshot_says_why_it_is_not_ready(world: World) -> Non
         station.settings, station.control, station.side, station.lanes,
     )  # fmt: skip
     worker._watch, worker._since, worker._stopping = station.watch, 5, False
+    worker._local, worker._cloud = station.local, station.cloud  # type: ignore[assignment]
+    worker._local_writer, worker._cloud_writer = station.local_writer, station.cloud_writer  # type: ignore[assignment]
+    for reader in (station.local, station.cloud):
+        vars(reader).update(away="", ended=[])
+    for writer in (station.local_writer, station.cloud_writer):
+        vars(writer).update(troubles={}, ended=[])
+    worker._budget, worker.app = station.cloud.budget, SimpleNamespace(health=Health(station.agent))  # type: ignore[assignment]
     told = worker.snapshot()
     assert told["ready"] is False
     assert told["why"] == "reading acme.control; waiting for Faust's assignment"
@@ -98,4 +107,10 @@ async def test_a_worker_s_snapshot_says_why_it_is_not_ready(world: World) -> Non
     assert worker.snapshot()["refused"] == {"foreign": 1}
     world.cloud.topics.pop("acme.orders")
     await until(lambda: "cloud topic acme.orders is missing" in worker.snapshot()["why"])
+    told = worker.snapshot()
+    assert told["causes"] == ["topics"]
+    assert told["clusters"] == {"local": True, "cloud": True}
+    vars(station.cloud).update(away="no leader")
+    assert worker.snapshot()["clusters"] == {"local": True, "cloud": False}
+    assert "the cloud cluster does not answer" in worker.snapshot()["why"]
     assert json.loads(json.dumps(worker.snapshot()))["identity"] == "w"

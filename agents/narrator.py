@@ -1,0 +1,55 @@
+"""What ended is said as well: a worker that is ready again, source partitions that go on, topics that are there now.
+
+What begins to wait is told where it happens, with its cause. Whether it ended is seen by comparing two snapshots.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_log = logging.getLogger(__name__)
+_FLOWING = "flowing"
+
+
+class Narrator:
+    """Hears the worker's snapshots, one after the other, and says what changed: a line each."""
+
+    def __init__(self) -> None:
+        self._ready: bool | None = None
+        self._stuck: set[tuple[Any, ...]] = set()
+        self._troubles: set[str] = set()
+
+    def hear(self, snapshot: Mapping[str, Any]) -> None:
+        """Say what is new since the last one."""
+        self._readiness(snapshot)
+        self._partitions(snapshot)
+        troubles = set(snapshot["troubles"])
+        for topic in sorted(self._troubles - troubles):
+            _log.info("topic %s: goes on", topic)
+        self._troubles = troubles
+
+    def _readiness(self, snapshot: Mapping[str, Any]) -> None:
+        ready = bool(snapshot["ready"])
+        if ready and not self._ready:
+            _log.info("ready" if self._ready is None else "ready again")
+        elif self._ready and not ready and "stopping" not in snapshot["causes"]:
+            # The whole of it was said by who found it, and is in the status.
+            _log.warning("not ready: %s", ", ".join(snapshot["causes"]))
+        if ready or self._ready is not None:  # a start is no loss of anything
+            self._ready = ready
+
+    def _partitions(self, snapshot: Mapping[str, Any]) -> None:
+        now = {_name(row): row["state"] for row in snapshot["partitions"]}
+        freed = Counter(name[:3] for name in self._stuck if now.get(name) == _FLOWING)
+        for (channel, site, topic), count in sorted(freed.items()):
+            _log.info("%s: %d source partitions of %s at %s go on", channel, count, topic, site)
+        self._stuck = {name for name, state in now.items() if state != _FLOWING}
+
+
+def _name(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["channel"], row["site"], row["topic"], row["partition"]
