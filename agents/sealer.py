@@ -128,5 +128,5 @@ class SealWork:
         if orderly and self.sealing.tasks:
             await asyncio.wait(set(self.sealing.tasks), timeout=_CLOSE_WITHIN)
             for seat in self.seats.values():
-                if seat.begun and not seat.held:
+                if seat.begun:
                     self._side.moved[seat.where] = self.sealing.position(seat)

@@ -203,7 +203,7 @@ class SeatSealing:
         finally:
             side.budget.release(used)
         side.buffers.give_back(buffer)
-        if not seat.held and seat.acknowledged(entry) and self._lane.open:
+        if seat.acknowledged(entry) and self._lane.open:  # never past what was refused
             side.moved[seat.where] = self.position(seat)
 
     async def _refused(self, seat: SourceSeat, entry: list[int], error: Refused, what: tuple[int, int, int]) -> None:

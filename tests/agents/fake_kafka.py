@@ -49,6 +49,7 @@ class Partition:
     visible: int | None = None
     stable: int | None = None  # the last stable offset, where a transaction is open
     aborted: tuple[tuple[int, int], ...] = ()
+    old: bytes = b""  # of an old message format, behind everything else
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     stored: asyncio.Event = field(default_factory=asyncio.Event)
     acked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -209,7 +210,7 @@ class FakeReader:
                     async with asyncio.timeout(WAKE_EVERY):
                         await changed.wait()
 
-    def _give(self, seat: Seat, log: Partition) -> bool:  # noqa: PLR0911
+    def _give(self, seat: Seat, log: Partition) -> bool:  # noqa: C901, PLR0911
         if not seat.hungry:
             return False
         if not log.start <= seat.offset <= log.end:
@@ -230,7 +231,9 @@ class FakeReader:
             view = memoryview(bytes(data))
             answer = PartitionAnswer(seat.topic, seat.partition, 0, log.shown, stable, log.start, log.aborted, view)
             seat.heard(answer, asyncio.get_running_loop().time())
-            if not data:
+            if log.old and not data:
+                view = memoryview(log.old)
+            elif not data:
                 return False
             try:
                 found = scan(view, seat.offset, check_crc=False)
