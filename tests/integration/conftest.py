@@ -38,7 +38,7 @@ class Bridge(NamedTuple):
 @pytest.fixture(scope="session")
 def clusters() -> Iterator[Clusters]:
     with ExitStack() as stack:
-        made = Clusters(*(KafkaCluster(name) for name in ("source", "cloud", "sink")))
+        made = Clusters(*(KafkaCluster(name, secured=True) for name in ("source", "cloud", "sink")))
         for each in made:
             stack.callback(each.__exit__)
         start_together(made)

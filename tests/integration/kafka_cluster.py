@@ -24,6 +24,8 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
+from kafka_secured import Secured
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -84,7 +86,8 @@ class KafkaCluster:
     """One broker that is its own controller (KRaft), on ports and a directory of its own; a context manager.
 
     Start it from a thread that lives as long as it should: Linux ends a child with the thread that made it.
-    ``configuration`` is added to the broker's own, e.g. ``{"message.max.bytes": "1000"}``.
+    ``configuration`` is added to the broker's own, e.g. ``{"message.max.bytes": "1000"}``. With ``secured`` it listens
+    on two more ports, where rights count: see kafka_secured.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class KafkaCluster:
         *,
         memory: str = "512m",
         directory: Path | None = None,
+        secured: bool = False,
     ) -> None:
         self.name = name
         self.port, self._controller = free_port(), free_port()
@@ -104,6 +108,7 @@ class KafkaCluster:
         self.log_file = BUILD / "logs" / f"kafka-{name}-{self.port}.log"
         self._memory = memory
         self._configuration = dict(configuration or {})
+        self._secured = Secured(name, self.directory, (free_port(), free_port())) if secured else None
         self._formatted = False
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -127,6 +132,8 @@ class KafkaCluster:
         properties = self.directory / "server.properties"
         if not properties.exists():
             self.directory.mkdir(parents=True, exist_ok=True)
+            if self._secured is not None:
+                self._secured.write()
             properties.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
         # Formatting starts a Java too: in the child, so that several clusters format side by side.
         formatting = _java(STORAGE, "format", "-t", self.cluster_id, "-c", str(properties), "--ignore-formatted")
@@ -191,12 +198,20 @@ class KafkaCluster:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
+    @property
+    def secured(self) -> Secured:
+        """Its listeners where rights count; an assertion where it was made without."""
+        assert self._secured is not None, f"Kafka {self.name} has no secured listeners"
+        return self._secured
+
     def _settings(self) -> dict[str, str]:
+        secured = self._secured.settings() if self._secured is not None else {}
+        doors = [f"PLAINTEXT://{self.bootstrap}", *(self._secured.listeners if self._secured is not None else ())]
         return {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "listeners": ",".join([*doors, f"CONTROLLER://127.0.0.1:{self._controller}"]),
+            "advertised.listeners": ",".join(doors),
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller}",
             "log.dirs": str(self.directory / "data"),
@@ -213,9 +228,12 @@ class KafkaCluster:
             "message.max.bytes": str(16 << 20),
             "replica.fetch.max.bytes": str(16 << 20),
             "log.segment.bytes": str(256 << 20),
+            "log.cleaner.backoff.ms": "250",  # compacted topics are waited for
+            "log.retention.check.interval.ms": "86400000",  # records that say they are of 1970 stay
             "controlled.shutdown.enable": "false",
             "broker.session.timeout.ms": "3000",  # after a kill it may register again only when this is over
             "broker.heartbeat.interval.ms": "500",
+            **secured,
             **self._configuration,
         }
 
