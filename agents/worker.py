@@ -32,9 +32,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+class _Boot(faust.App.BootStrategy):  # type: ignore[misc]
+    """No web server of Faust's, whatever `faust worker` says: it shows tables, to all interfaces, and comes up late."""
+
+    enable_web = False
+
+
 class BridgeApp(faust.App):  # type: ignore[misc]
     """A Faust app that waits for its own cluster instead of crashing when it starts first."""
 
+    BootStrategy = _Boot
     home: Cluster
     health: Health
     port: Port
@@ -271,7 +278,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "broker": [f"kafka://{address.strip()}" for address in settings.local.bootstrap.split(",")],
         "datadir": settings.state / "faust",
         "store": "rocksdb://",
-        "web_enabled": False,  # the port is ours: Faust's pages show tables, and come up late
+        "web_enabled": False,
         "topic_disable_leader": True,
         "topic_partitions": settings.lanes,
         # A join takes half the session time-out on the embedded broker, which knows no static members.

@@ -67,6 +67,12 @@ def test_options_that_the_lanes_rely_on_are_set(tmp_path: Path) -> None:
     assert conf.datadir == tmp_path / "faust"
 
 
+def test_faust_opens_no_port_whatever_its_command_line_says(tmp_path: Path) -> None:
+    app = workers.build(settings(tmp_path), NoStore())  # type: ignore[arg-type]
+    app.conf.web_enabled = True  # as `faust worker` sets it
+    assert not any("Web" in type(service).__name__ for service in app.boot_strategy.server())
+
+
 def test_a_local_cluster_with_a_password_is_given_it_and_shows_it_nowhere(tmp_path: Path) -> None:
     security = {
         "security.protocol": "SASL_PLAINTEXT",
