@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kafka_cluster import KafkaCluster, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 COMMAND_WITHIN: Final = 60.0  # seconds; the machine may have other work
@@ -211,14 +211,32 @@ class World:
     def state(self, name: str) -> Path:
         return self.directory / f"state-{name}"
 
-    def sealing(self, name: str, topics: Sequence[str], *, site: str = "berlin", local: str | None = None) -> Node:
-        """The YAML of a worker that seals topics, each under a channel of its name."""
-        maps = [f"  - {{channel: {each}, seal: {each}, to: {self.cloud_topic(each)}}}" for each in topics]
+    def sealing(
+        self,
+        name: str,
+        topics: Sequence[str],
+        *,
+        site: str = "berlin",
+        local: str | None = None,
+        channels: Mapping[str, str] | None = None,
+    ) -> Node:
+        """The YAML of a worker that seals topics, each under a channel of its name, or as `channels` has it."""
+        of = channels or {}
+        maps = [f"  - {{channel: {of.get(each, each)}, seal: {each}, to: {self.cloud_topic(each)}}}" for each in topics]
         return self._node("seal", site, name, local or self.source.bootstrap, maps)
 
-    def opening(self, name: str, topics: Sequence[str], *, site: str = "lisbon", local: str | None = None) -> Node:
-        """The YAML of a worker that opens topics to topics of the same name."""
-        maps = [f"  - {{channel: {each}, open: {self.cloud_topic(each)}, to: {each}}}" for each in topics]
+    def opening(
+        self,
+        name: str,
+        topics: Sequence[str],
+        *,
+        site: str = "lisbon",
+        local: str | None = None,
+        channels: Mapping[str, str] | None = None,
+    ) -> Node:
+        """The YAML of a worker that opens topics to topics of the same name; `channels` as for sealing."""
+        of = channels or {}
+        maps = [f"  - {{channel: {of.get(each, each)}, open: {self.cloud_topic(each)}, to: {each}}}" for each in topics]
         return self._node("open", site, name, local or self.sink.bootstrap, maps)
 
     def cloud_topic(self, topic: str) -> str:
