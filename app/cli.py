@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "topics": ("commands_node", "topics", "Make the cloud topics that the mappings need."),
     "up": ("commands_node", "up", "Run a node's workers, and keep them running."),
     "status": ("commands_node", "status", "Show what a node's workers do, and what holds them up."),
+    "health": ("commands_node", "health", "Ask a node's workers whether they are alive or ready: an exit code."),
     "inspect": ("commands_inspect", "inspect", "Show what an envelope in the cloud shows, and what it holds."),
 }
 

@@ -27,16 +27,20 @@ YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 @click.command()
 @NODE
-def up(node_file: Path) -> int:
+@click.option("--check", is_flag=True, help="Only read NODE.yaml and the client files it names; start nothing.")
+def up(node_file: Path, *, check: bool) -> int:
     """Run the workers of NODE.yaml: one to seal, one to open, whichever it has mappings for.
 
     A worker that ends is started again, after half a second at first and thirty at most. SIGTERM or Ctrl-C stops
     them all. Exit code 2: a worker is misconfigured; its own lines say how.
     """
+    node = require(node_file)
+    if check:
+        click.echo(f"{node_file}: {', '.join(f'{way} {node.identities[way]}' for way in node.directions)}: no faults")
+        return 0
     from sealwire.app.up import Supervisor, workers  # noqa: PLC0415 - brings Faust
 
-    node = require(node_file)
-    logs.begin(node.log_level)
+    logs.begin(node.log_level, node.log_format)
     running = workers(node)
 
     async def work() -> int:
@@ -61,6 +65,22 @@ def status(node_file: Path, *, as_json: bool) -> int:
     else:
         status_page.show(screen.console(), words)
     return RUNTIME if any(word.troubles for word in words) else 0
+
+
+@click.command("health")
+@click.argument("node_file", metavar="NODE.yaml", type=click.Path(path_type=Path), envvar="SEALWIRE_NODE")
+@click.option("--ready", is_flag=True, help="Ask whether they are ready, not merely alive.")
+def health(node_file: Path, *, ready: bool) -> int:
+    """Ask the workers of NODE.yaml (default: $SEALWIRE_NODE) whether they are alive; for containers and scripts.
+
+    Exit code 1: one is stuck, or does not answer.
+    """
+    from sealwire.app.status import unhealthy  # noqa: PLC0415
+
+    found = unhealthy(require(node_file), ready=ready)
+    for words in found:
+        click.echo(words, err=True)
+    return RUNTIME if found else 0
 
 
 @click.group()
@@ -162,8 +182,10 @@ def topics_apply(node_file: Path, config: Path | None, retention_days: int, *, y
 
 
 def _administrator(cluster: Cluster, config: Path | None) -> Cluster:
-    """Give the same cluster with an administrator's login, where one is given."""
-    return clientfile.cluster(cluster.bootstrap, config, embedded=cluster.embedded) if config else cluster
+    """Give the cluster with an administrator's login, where one is given, and at the listener that it names."""
+    return (
+        clientfile.cluster(None, config, otherwise=cluster.bootstrap, embedded=cluster.embedded) if config else cluster
+    )
 
 
 def _agreed() -> bool:

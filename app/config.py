@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import yaml
 
 from sealwire.agents.settings import Cluster, Direction, Settings
-from sealwire.app import clientfile, names
-from sealwire.app.custody import Custody, default_key_file, default_state
+from sealwire.app import clientfile, machine, names
 from sealwire.app.document import Findings, Section, Word, read_document
 from sealwire.app.faults import Fault, Faults
+from sealwire.app.machine import DIRECTIONS, LOCALHOST, path_of
 from sealwire.app.mapping import ENTRY, OpenMapping, SealMapping, read_mappings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    from sealwire.app.custody import Custody
 
 LANES: Final = 16
 MOST_LANES: Final = 256
 LINGER_MS: Final = 10
-DIRECTIONS: Final[tuple[Direction, Direction]] = ("seal", "open")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("text", "json")
 LATER: Final = (("manage_topics", "remove it, and run `sealwire topics apply`"),)
 
 
@@ -44,6 +45,8 @@ class Node:
     lanes: int = LANES
     linger_ms: int = LINGER_MS
     log_level: str = "info"
+    log_format: str = "text"
+    web_host: str = LOCALHOST
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -79,6 +82,7 @@ class Node:
             lanes=self.lanes,
             linger_ms=self.linger_ms,
             web_port=self.web_ports[direction],
+            web_host=self.web_host,
         )
 
 
@@ -105,7 +109,7 @@ def _read_node(document: Section, path: Path, findings: Findings) -> Node | None
     base = path.absolute().parent
     project = _name(document, "project", names.plain_problem, "the name given to `sealwire project create`")
     site = _name(document, "site", names.plain_problem, "the site named by the identity's ticket")
-    state = _state(document, base)
+    state = machine.state_directory(document, base)
     local = _cluster(document, "local", base, findings)
     cloud = _cluster(document, "cloud", base, findings)
     sections = document.sections("mappings", cure=ENTRY)
@@ -116,11 +120,13 @@ def _read_node(document: Section, path: Path, findings: Findings) -> Node | None
     opening = any(section.has("open") for section in sections)
     ways = tuple(way for way in DIRECTIONS if (sealing if way == "seal" else opening))
     identities = _identities(document, ways)
-    ports = _web_ports(document, ways, project, identities)
-    custody = _custody(document, base, state)
+    ports = machine.web_ports(document, ways, project, identities)
+    custody = machine.custody(document, base, state)
     lanes = document.number("lanes", LANES, 1, MOST_LANES)
     linger_ms = document.number("linger_ms", LINGER_MS, 0, 10_000)
     level = document.choice("log_level", LOG_LEVELS, "info")
+    log_format = document.choice("log_format", LOG_FORMATS, "text")
+    web_host = machine.web_host(document)
     document.close(LATER)
     if findings.faults or local is None or cloud is None:
         return None
@@ -138,6 +144,8 @@ def _read_node(document: Section, path: Path, findings: Findings) -> Node | None
         lanes=lanes,
         linger_ms=linger_ms,
         log_level=level.text if level else "info",
+        log_format=log_format.text if log_format else "text",
+        web_host=web_host,
     )
 
 
@@ -173,67 +181,6 @@ def _identities(document: Section, ways: tuple[Direction, ...]) -> dict[Directio
     return found
 
 
-def _web_ports(
-    document: Section, ways: tuple[Direction, ...], project: str, identities: Mapping[Direction, str]
-) -> dict[Direction, int]:
-    ports = {way: names.web_port(project, identities.get(way, ""), way) for way in ways}
-    if len(set(ports.values())) < len(ports):
-        ports["open"] += 1  # two of 4,000 met: the next one, for ever
-    if not document.has("web_port"):
-        document.value("web_port")
-        return ports
-    value = document.value("web_port")
-    section = document.section("web_port") if value is not None and isinstance(value, yaml.MappingNode) else None
-    if value is not None and section is None:
-        port = document.number("web_port", 0, 1, 65535)
-        if len(ways) > 1:
-            document.fault("web_port", "one port for two workers", "web_port: {seal: 6066, open: 6067}")
-        return dict.fromkeys(ways, port)
-    if section is not None:
-        for way in DIRECTIONS:
-            if section.has(way) or way in ways:
-                ports[way] = section.number(way, ports.get(way, 0), 1, 65535)
-        if len(set(ports.values())) < len(ports):
-            section.fault("open", f"{ports['open']} is the sealing worker's port too", "give each its own")
-        section.close()
-    return ports
-
-
-def _custody(document: Section, base: Path, state: Path) -> Custody:
-    section = document.section("vault")
-    if section is None:
-        return Custody(key_file=default_key_file(state))
-    key_file = section.word("key_file")
-    passphrase_file = section.word("passphrase_file")
-    asked = section.choice("passphrase", ("ask",), "a key file")
-    if section.has("passphrase") and asked is None and section.node.value:
-        section.fault("passphrase", "a passphrase never stands in a YAML", "name its file: passphrase_file: FILE")
-    given = [name for name in ("key_file", "passphrase_file", "passphrase") if section.has(name)]
-    if len(given) > 1:
-        section.fault(given[1], f"stands beside {given[0]}", "keep one of them")
-    section.close()
-    if not given:
-        section.fault("key_file", "neither key_file nor passphrase_file is there", "vault: {key_file: FILE}")
-    if key_file:
-        return Custody(key_file=_path(base, key_file))
-    return Custody(passphrase_file=_path(base, passphrase_file)) if passphrase_file else Custody()
-
-
-def _state(document: Section, base: Path) -> Path:
-    word = document.word("state")
-    if word is None:
-        return default_state()
-    state = _path(base, word)
-    above = state
-    while not above.exists() and above != above.parent:
-        above = above.parent
-    if not above.is_dir():
-        document.fault("state", f"{above} is not a directory", "name a directory")
-    elif not os.access(above, os.W_OK | os.X_OK):
-        document.fault("state", f"this user cannot write into {above}", "run as its owner, or name another directory")
-    return state
-
-
 def _cluster(document: Section, setting: str, base: Path, findings: Findings) -> Cluster | None:
     section = document.section(setting, required=True, cure=setting + ': {bootstrap: "HOST:PORT"}')
     if section is None:
@@ -261,7 +208,7 @@ def _cluster(document: Section, setting: str, base: Path, findings: Findings) ->
 
 def _client_file(section: Section, config: Word, base: Path, findings: Findings) -> clientfile.ClientFile | None:
     try:
-        return clientfile.read(_path(base, config))
+        return clientfile.read(path_of(base, config))
     except Faults as found:
         for fault in found.faults:
             if fault.line or fault.setting:
@@ -269,11 +216,6 @@ def _client_file(section: Section, config: Word, base: Path, findings: Findings)
             else:
                 section.fault("kafka_config", f"{fault.file}: {fault.problem}", fault.cure)
     return None
-
-
-def _path(base: Path, word: Word) -> Path:
-    """Take a path as relative to the YAML, so that it does not matter from where a command is run."""
-    return Path(os.path.normpath(base / Path(word.text).expanduser()))
 
 
 def _addresses(cluster: Cluster) -> set[str]:

@@ -105,6 +105,11 @@ def default_key_file(state: Path) -> Path:
     return state / "vault.key"
 
 
+def credentials_directory() -> Path:
+    """Where systemd puts the credentials of a unit (systemd.exec(5)); outside of one, a path where nothing is."""
+    return Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/run/credentials")
+
+
 def make_key_file(path: Path) -> bool:
     """Make a key file of 32 random bytes in base64, mode 0600; False where there is one already, which is kept."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -144,7 +149,9 @@ def read_key_file(path: Path) -> bytes:
 def _read_private(path: Path, what: str, most: int) -> bytes:
     try:
         with path.open("rb") as file:
-            check_private(path, what, os.fstat(file.fileno()).st_mode)
+            mode = os.fstat(file.fileno()).st_mode
+            # A credential of systemd's is its user's by an ACL, which shows as the group's; its directory is private.
+            check_private(path, what, mode & ~0o040 if path.parent == credentials_directory() else mode)
             content = file.read(most + 1)
     except FileNotFoundError:
         raise Failure(

@@ -41,14 +41,14 @@ def build(node: Node, direction: Direction) -> faust.App:
             f"Add one, or start the other worker: faust -A {other} worker",
             code=CONFIGURATION,
         )
-    logs.begin(node.log_level)
+    logs.begin(node.log_level, node.log_format)
     vault = open_vault(node.directory(direction) / "vault", custody(node))
     membership.check(node, direction, vault.load())
     # Imported late: Faust takes half a second, and what is wrong with a YAML or a vault should be said at once.
     from sealwire.agents import worker  # noqa: PLC0415
 
     app = worker.build(node.settings(direction), vault)
-    app.conf.logging_config = logs.settings(node.log_level)  # Faust begins logging anew at its start
+    app.conf.logging_config = logs.settings(node.log_level, node.log_format)  # Faust begins logging anew at its start
     return app
 
 

@@ -41,6 +41,8 @@ class Word:
         found = (
             [] if snapshot.get("ready") else [f"{name} is not ready: {snapshot.get('why') or 'it does not say why'}"]
         )
+        if snapshot.get("ready"):  # else `why` has them
+            found += [f"{name}: {words}" for words in _words(snapshot.get("troubles"))]
         found += [
             f"{name}: channel {channel.get('channel')}: {channel['why']}"
             for channel in rows(snapshot, "channels")
@@ -70,7 +72,7 @@ def ask(node: Node) -> list[Word]:
 
 def _ask(node: Node, way: Direction) -> Word:
     identity, port = node.identities[way], node.web_ports[way]
-    snapshot = fetch(port)
+    snapshot = fetch(port, reached_at(node.web_host))
     # Another program, or another node's worker, may sit on that port: only our own word counts.
     if snapshot is not None and all(
         snapshot.get(name) == value
@@ -81,15 +83,38 @@ def _ask(node: Node, way: Direction) -> Word:
     return Word(way, identity, port, answers=False, snapshot=written, written_ms=written_ms)
 
 
-def fetch(port: int) -> dict[str, Any] | None:
-    """Ask the worker at a local port for its snapshot; None where nothing of the kind answers in time."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+def reached_at(web_host: str) -> str:
+    """Give the address at which this machine reaches a port that is open at `web_host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(web_host, web_host)  # noqa: S104 - asked, not opened
+
+
+def fetch(port: int, host: str = "127.0.0.1") -> dict[str, Any] | None:
+    """Ask the worker at a port for its snapshot; None where nothing of the kind answers in time."""
+    status, told = _get(host, port, "/status/")
+    return told if status == http.client.OK else None
+
+
+def unhealthy(node: Node, *, ready: bool = False) -> list[str]:
+    """Ask every worker of a node whether it is alive, or ready; gives a line for each that is not."""
+    found = []
+    what = "ready" if ready else "live"
+    for way in node.directions:
+        status, told = _get(reached_at(node.web_host), node.web_ports[way], f"/health/{what}")
+        if status != http.client.OK:
+            why = (told or {}).get("why") or f"no answer at port {node.web_ports[way]}"
+            found.append(f"{way} {node.identities[way]} is not {what}: {why}")
+    return found
+
+
+def _get(host: str, port: int, path: str) -> tuple[int, dict[str, Any] | None]:
+    """Give the status and the JSON object that came; 0 and None where nothing of the kind answers in time."""
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", "/status/", headers={"Accept": "application/json"})
+        connection.request("GET", path, headers={"Accept": "application/json"})
         answer = connection.getresponse()
-        return _snapshot(answer.read(LARGEST)) if answer.status == http.client.OK else None
+        return answer.status, _snapshot(answer.read(LARGEST))
     except (OSError, http.client.HTTPException):
-        return None
+        return 0, None
     finally:
         connection.close()
 
@@ -107,6 +132,10 @@ def rows(snapshot: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
     """Give the entries of a list in a snapshot, whatever else may stand there."""
     listed = (snapshot or {}).get(name)
     return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+
+
+def _words(troubles: object) -> list[str]:
+    return sorted({str(words) for words in troubles.values()}) if isinstance(troubles, dict) else []
 
 
 def now_ms() -> int:
