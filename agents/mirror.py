@@ -150,6 +150,13 @@ class OpenWork:
         """Time passed: what was ahead of our clock may not be any more."""
         self.revisit({_AHEAD})
 
+    def release(self, sink_topic: str) -> None:
+        """Try again what a sink topic refused."""
+        for where, place in self.standings.release(sink_topic).items():
+            seat = self.seats.get(where)
+            if seat is not None and place.topic_id == seat.topic_id and place.offset < seat.read_to:
+                self._read_again(seat, place.offset)
+
     # Opening
 
     def take(self, load: tuple[CloudSeat, int, Fetched]) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _SAMPLES_A_MINUTE = 10  # refused envelopes of one Reason that are told in the log
 _AHEAD_EVERY = 10.0  # seconds
+_HELD_EVERY = 60.0  # seconds
 _UNREAD_SHOWN = 5  # cloud partitions that cannot be read, in one line
 
 
@@ -99,9 +100,19 @@ class Opening(Side):
             for work in self._works():
                 work.revisit_ahead()
 
+    async def keep_trying(self) -> None:
+        """Try again what sink topics refused, for ever, when their settings changed."""
+        while True:
+            await asyncio.sleep(_HELD_EVERY)
+            works = self._works()
+            for topic in sorted({topic for work in works for topic in work.standings.refused()}):
+                if await self.sink.rooms.changed(topic):
+                    for work in works:
+                        work.release(topic)
+
     def tasks(self) -> list[Any]:
         """Return what runs for as long as the worker does."""
-        return [self.keep_looking_ahead(), self.neighbours.keep()]
+        return [self.keep_looking_ahead(), self.keep_trying(), self.neighbours.keep()]
 
     async def commit(self) -> None:
         """Cursors are written as they move: nothing is left to do here."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from sealwire.keys.cursor import Cursor, State
 from sealwire.keys.delivery import Delivery, record_key
+from sealwire.keys.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sealwire.agents.cursors import CursorLog
+    from sealwire.keys.cursor import CloudPlace
     from sealwire.keys.delivery import Delivered
     from sealwire.keys.source import SourcePartition
 
@@ -120,6 +122,23 @@ class Standings:
     def delivered(self, standing: Standing, delivered: Delivered) -> None:
         """Write the cursor after the oldest delivery on its way, which the sink has acknowledged."""
         self._write(standing, Delivery(standing.flight.popleft(), delivered))
+
+    def refused(self) -> set[str]:
+        """Name the sink topics that refused something which is held."""
+        return {each.sink_topic for each in self if each.cursor.reason is Reason.SINK_REFUSED}
+
+    def release(self, sink_topic: str) -> dict[tuple[str, int], CloudPlace]:
+        """Let go of what a sink topic refused; return by cloud partition where it is to be read again from."""
+        found: dict[tuple[str, int], CloudPlace] = {}
+        for standing in self:
+            cursor = standing.cursor
+            if standing.sink_topic != sink_topic or cursor.reason is not Reason.SINK_REFUSED or cursor.place is None:
+                continue
+            standing.words = ""
+            self.note(standing, replace(cursor, state=State.FLOWING, reason=None, gap=None))
+            before = found.get(standing.cloud, cursor.place)
+            found[standing.cloud] = min(before, cursor.place, key=lambda place: place.offset)
+        return found
 
     def looked_again(self, cloud: tuple[str, int]) -> None:
         """What was passed over at a cloud partition is about to be read again."""

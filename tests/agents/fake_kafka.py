@@ -269,11 +269,11 @@ class FakeWriter:
             await log.stored.wait()
             if self.dead:
                 raise Stopped
+            restamp(view)
             words = log.refuse(bytes(view))
             if words or len(view) > log.most:
                 log.refused += 1
                 raise Refused(words or "too large", too_large=not words)
-            restamp(view)
             base = log.append(view)
             log.produced += 1
             log.written.append(bytes(view))

@@ -15,6 +15,7 @@ from batch_made import build, some
 from in_loop import until
 from world import OPEN_ORDERS, Project, Store, World, in_world
 
+from sealwire.agents import opening_side
 from sealwire.agents.batches import Corrupt, scan, walk
 from sealwire.agents.header import read_header, restamp
 from sealwire.agents.seat import ReadRefused
@@ -305,6 +306,26 @@ async def test_the_cursor_stands_at_what_was_stored_when_the_sink_refuses_in_the
     await again.start()
     await until(lambda: again.standing() is not None)
     assert again.standing().cursor == cursor  # type: ignore[union-attr]
+
+
+@in_world
+async def test_what_the_sink_refused_goes_on_when_its_topic_has_other_settings(world: World) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening_side, "_HELD_EVERY", 0.05)
+        _, mirror = await flowing(world)
+        log = world.paris.kafka.at("orders")
+        log.refuse = lambda _: "the timestamp is out of bounds"
+        await one_by_one(world, 3, 1)
+        await until(lambda: mirror.state() == "held")
+        refused = log.refused
+        log.refuse = lambda _: ""
+        await until(lambda: mirror.side.sink.rooms._seen)  # type: ignore[union-attr]
+        assert (mirror.state(), log.refused) == ("held", refused), "nothing changed that is known here"
+        log.most -= 1
+        await until(lambda: world.paris.got() == some(4))
+        assert (mirror.state(), mirror.standing().row()["why"]) == ("flowing", "")  # type: ignore[union-attr]
+        await one_by_one(world, 1, 4)
+        await until(lambda: world.paris.got() == some(5))
 
 
 @in_world
