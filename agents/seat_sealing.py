@@ -171,6 +171,7 @@ class SeatSealing:
         side.counters["envelopes"] += 1
         side.counters["records"] += chunk.record_count
         side.counters["bytes"] += used
+        side.tallies[route.channel].taken.add(chunk.record_count, used)
         sending.sealed += used
         self._spawn(self._send(seat, seat.sent(chunk.next), chunk, buffer, used))
 
@@ -203,6 +204,7 @@ class SeatSealing:
         finally:
             side.budget.release(used)
         side.buffers.give_back(buffer)
+        side.tallies[seat.route.channel].deliver(count, used)
         if seat.acknowledged(entry) and self._lane.open:  # never past what was refused
             side.moved[seat.where] = self.position(seat)
 
