@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 VALUE_BYTES: Final = 1000
 PARTITIONS: Final = 3
 _DIFFERENT: Final = 4096  # values that are made; more records repeat them, far apart
 _LARGE: Final = 1_000_000
+_STORED_S: Final = 30.0
 JAVA_DEFAULT: Final = 16_384  # bytes: batch.size of Java's producer
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How a source topic is filled: its codec, and the most bytes of one batch before compression."""
+    """How a source topic is filled: its codec, and the most bytes before compression and records of one batch."""
 
     name: str
     codec: str = "none"
     batch_bytes: int = _LARGE
+    batch_records: int = 10_000
+    most: int = 1_000_000  # records: no topic of this kind holds more
+    max_bytes: Mapping[str, int] = field(default_factory=dict)  # max.message.bytes at a cluster, by its name
 
     def values(self) -> Sequence[bytes]:
         """Make the values, the same ones each time."""
@@ -35,7 +41,15 @@ class Kind:
         return [_text(chance, words) for _ in range(_DIFFERENT)]
 
 
-KINDS: Final = (Kind("none"), Kind("lz4", "lz4"), Kind("16k", batch_bytes=JAVA_DEFAULT))
+KINDS: Final = (
+    Kind("none"),
+    Kind("lz4", "lz4"),
+    Kind("16k", batch_bytes=JAVA_DEFAULT),
+    # What a producer without linger makes at a small rate: nothing is merged before it is at the broker.
+    Kind("one record", batch_records=1, most=60_000),
+    # Neither the cloud nor the sink takes such batches: both sides take every one apart, and make smaller ones.
+    Kind("slow path", "lz4", most=100_000, max_bytes={"cloud": 300_000, "sink": 100_000}),
+)
 
 
 def _text(chance: random.Random, words: Sequence[bytes]) -> bytes:
@@ -47,23 +61,37 @@ def fill(
     bootstrap: str, topic: str, kind: Kind, count: int, values: Sequence[bytes], partitions: int = PARTITIONS
 ) -> None:
     """Produce ``count`` records without record keys, spread evenly, and return when the cluster has them all."""
+    small = kind.batch_records == 1
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
             "compression.type": kind.codec,
             "batch.size": kind.batch_bytes,
-            "batch.num.messages": 10_000,
-            "linger.ms": 500,
+            "batch.num.messages": kind.batch_records,
+            "linger.ms": 0 if small else 500,
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": 1_000_000,
-            "enable.idempotence": True,
+            # A request holds one batch a partition: small ones are asked no answer for, but counted.
+            **({"acks": 0} if small else {"enable.idempotence": True}),
             "log_level": 2,
         }
     )
-    # Runs of records to one partition after the other: batches fill up before their linger is over.
     for number in range(count):
-        producer.produce(topic, values[number % len(values)], partition=number * partitions // count)
+        # Runs of records to one partition after the other: batches fill up before their linger is over.
+        partition = number % partitions if small else number * partitions // count
+        producer.produce(topic, values[number % len(values)], partition=partition)
     left = producer.flush(120)
+    until = time.monotonic() + _STORED_S
+    while not left and (stored := _stored(bootstrap, topic, partitions)) < count:
+        if time.monotonic() > until:
+            left = count - stored
+        time.sleep(0.05)
     if left:
         message = f"{left} records of {topic} were not stored"
         raise RuntimeError(message)
+
+
+def _stored(bootstrap: str, topic: str, partitions: int) -> int:
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+    asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}  # type: ignore[no-untyped-call]
+    return sum(answer.result(10).offset for answer in admin.list_offsets(asked, request_timeout=10).values())

@@ -26,7 +26,7 @@ from sealwire.app.config import require
 from sealwire.app.up import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sealwire.agents.settings import Direction
 
@@ -35,6 +35,7 @@ CHANNEL: Final = "records"
 SITES: Final[dict[Direction, str]] = {"seal": "berlin", "open": "lisbon"}
 IDENTITIES: Final[dict[Direction, str]] = {"seal": "sealer", "open": "mirror"}
 COMMAND_S: Final = 60.0
+_MAX_BYTES: Final = 10 << 20
 WAIT_S: Final = 60.0
 
 _YAML: Final = """\
@@ -205,12 +206,22 @@ class Bridge:
         with self.worker("open", ["nothing.yet"]) as mirror:
             mirror.wait("the mirror's start", lambda state: bool(state.said.get("ready")))
 
-    def make(self, topics: Sequence[str], partitions: int, clusters: Sequence[KafkaCluster] = ()) -> None:
-        """Make topics of these names at all three clusters, or at some, and wait for them."""
+    def make(
+        self,
+        topics: Sequence[str],
+        partitions: int,
+        clusters: Sequence[KafkaCluster] = (),
+        max_bytes: Mapping[str, int] | None = None,
+    ) -> None:
+        """Make topics of these names at all three clusters, or at some, and wait for them.
+
+        ``max_bytes`` is the largest batch that they take at a cluster, by its name.
+        """
         for topic in topics:
             for cluster in clusters or self._clusters:
                 name = cloud_topic(topic) if cluster is self.cloud else topic
-                cluster.make_topic(name, partitions, max_message_bytes="8388608", file_delete_delay_ms="1000")
+                most = (max_bytes or {}).get(cluster.name, _MAX_BYTES)
+                cluster.make_topic(name, partitions, max_message_bytes=str(most), file_delete_delay_ms="1000")
 
     def drop(self, topics: Sequence[str]) -> None:
         """Remove topics again: the disk is not ours alone."""
