@@ -28,6 +28,7 @@ _SMALL = 64 * 1024  # bytes: an answer below is followed by a linger
 _BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _DAMAGED_TRIES = 5
 _OUT_OF_RANGE = 1
+_STRANGE_EVERY = 60.0  # seconds
 
 _CONNECTIONS = (ConnectionGroup.DEFAULT, ConnectionGroup.COORDINATION)
 
@@ -51,6 +52,7 @@ class Node:
         self.trouble = ""
         self._reader, self._leader, self._manner = reader, leader, manner
         self._turn = 0
+        self._strange_until = 0.0
         self._wake = [asyncio.Event() for _ in _CONNECTIONS]
         self.tasks = [asyncio.create_task(self._ask(slot)) for slot in range(len(_CONNECTIONS))]
 
@@ -120,10 +122,11 @@ class Node:
         try:
             answer: FetchAnswer = await client.send(self._leader, request, group=_CONNECTIONS[slot])
         except Exception as error:  # noqa: BLE001 (whatever a broker does wrong, it is asked again later)
+            cause = error.__cause__ or error  # why a connection was closed says more than that it was
             if not self.trouble:
-                _log.warning("broker %d of %s: %r; trying again", self._leader, self._reader.cluster.bootstrap, error)
-            self.trouble = repr(error)
-            self._reader.lose(seats, pause, f"its broker: {error!r}")
+                _log.warning("broker %d of %s: %r; trying again", self._leader, self._reader.cluster.bootstrap, cause)
+            self.trouble = repr(cause)
+            self._reader.lose(seats, pause, f"its broker: {cause!r}")
             await asyncio.sleep(pause)
             return False
         if self.trouble:
@@ -149,6 +152,8 @@ class Node:
     ) -> int:
         """Queue what came for one partition; the bytes that it brought."""
         seat, offset = asked.pop(TopicPartition(part.topic, part.partition), (None, -1))
+        if seat is None:
+            self._strange(part, began)
         if seat is None or not seat.alive or seat.offset != offset:  # the last: never twice, whatever was asked twice
             return 0
         if part.error:
@@ -170,12 +175,25 @@ class Node:
             return 0
         self._turn += 1
         seat.turn = self._turn
-        if found.headers:
+        if found.next > offset:
             self._well(seat)
-            if found.next > offset:
-                seat.offset = found.next
-                seat.put(Fetched(seat, offset, found, part))
+            seat.offset = found.next
+            seat.put(Fetched(seat, offset, found, part))
+        elif found.headers:
+            self._damaged(seat, f"only batches before it, up to {found.headers[-1].last_offset}")
         return len(part.data)
+
+    def _strange(self, part: PartitionAnswer, now: float) -> None:
+        """Say, at most once a minute, that a broker gives what it was not asked for; it is left out."""
+        if now >= self._strange_until:
+            self._strange_until = now + _STRANGE_EVERY
+            _log.warning(
+                "broker %d of %s answers for %s[%d], which it was not asked for: left out",
+                self._leader,
+                self._reader.cluster.bootstrap,
+                part.topic,
+                part.partition,
+            )
 
     def _well(self, seat: Seat) -> None:
         seat.tries = 0
