@@ -13,10 +13,10 @@ TESTS_MAY := --implicit-reexport --no-warn-unused-ignores --allow-untyped-decora
 NOT_KAFKA := -m "not kafka" --ignore=tests/integration -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check coverage test-kafka bench-quick bench-limits lock clean java
+.PHONY: help demo test check coverage test-kafka test-kafka-full bench-quick bench-limits lock clean java
 
 help: ## say what there is to make
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.runtime ## two sites and a cloud on this machine: seal, carry, open, compare (ARGS="--records N --input FILE --exit")
 	@echo "demo: three embedded brokers, two workers, every record compared"
@@ -45,6 +45,10 @@ coverage: $(VENV)/.dev ## the tests again, with branch coverage; build/coverage/
 test-kafka: $(VENV)/.dev java ## the same path on Apache Kafka, three clusters (Java 17 and Maven; ARGS goes to pytest)
 	@echo "test-kafka: three Kafka clusters, Java's own clients, killed workers"
 	@$(BIN)/python -m pytest -m kafka tests/integration $(ARGS)
+
+test-kafka-full: $(VENV)/.dev java ## the matrix of topics whole: every kind by every client (15 minutes; build/matrix.json)
+	@echo "test-kafka-full: every kind of topic by Java's client, librdkafka and aiokafka, 10,000 records or 64 MB each"
+	@MATRIX=full $(BIN)/python -m pytest -s -m kafka tests/integration/test_kafka_matrix.py $(ARGS)
 
 bench-quick: $(VENV)/.dev java ## records per CPU second against librdkafka in the same run (3 minutes; build/bench.json)
 	@echo "bench-quick: sealing and opening against librdkafka reading the same topic"
