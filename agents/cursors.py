@@ -30,6 +30,20 @@ def position_key(topic: str, partition: int) -> bytes:
     return _POSITION + partition.to_bytes(4, "big") + topic.encode()
 
 
+def _go_on(furthest: dict[bytes, Delivery], key: bytes, value: bytes | None) -> None:
+    """Take a delivery record, unless it is one that was overtaken.
+
+    A worker that lost its lane while it could not reach us, or did not run at all, writes what it had in hand when it
+    goes on, behind what its successor wrote; what it delivered was delivered, so the furthest cursor is the true one.
+    """
+    if value is None:
+        furthest.pop(key, None)
+        return
+    delivery = Delivery.decode(value)
+    if key not in furthest or (delivery.cursor.next or 0) >= (furthest[key].cursor.next or 0):
+        furthest[key] = delivery
+
+
 class CursorLog:
     """The partition of the cursor topic that belongs to one lane."""
 
@@ -41,28 +55,29 @@ class CursorLog:
         self.closed = False
 
     async def read_back(self) -> tuple[list[tuple[str, Delivery]], dict[tuple[str, int], Position]]:
-        """Read every delivery record, with its sink topic, and position: the last one of each record key counts.
+        """Read every delivery record, with its sink topic, and position: of each record key the last one.
 
+        A delivery record counts only where it is not behind one before it.
         Raises Rejected where the topic holds what is neither.
         """
         start = await self._reader.log_start(self._topic, self._lane)
         end = await self._reader.end_offset(self._topic, self._lane)
         found: dict[bytes, bytes | None] = {}
+        furthest: dict[bytes, Delivery] = {}
         if end > start:
-            await self._read(start, end, found)
-        deliveries: list[tuple[str, Delivery]] = []
+            await self._read(start, end, found, furthest)
         positions: dict[tuple[str, int], Position] = {}
         for key, value in found.items():
-            if value is None:
-                continue
-            if key.startswith(_POSITION):
+            if value is not None and key.startswith(_POSITION):
                 positions[key[6:].decode(), int.from_bytes(key[2:6], "big")] = Position.decode(value)
-            else:
-                sink_topic, _source = read_record_key(key)
-                deliveries.append((sink_topic, Delivery.decode(value)))
-        return deliveries, positions
+            elif key in furthest and furthest[key].encode() != value:
+                # Once more, before compaction leaves only the one that was overtaken.
+                self.put(key, furthest[key].encode)
+        return [(read_record_key(key)[0], delivery) for key, delivery in furthest.items()], positions
 
-    async def _read(self, start: int, end: int, found: dict[bytes, bytes | None]) -> None:
+    async def _read(
+        self, start: int, end: int, found: dict[bytes, bytes | None], furthest: dict[bytes, Delivery]
+    ) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         async def take(fetched: Fetched) -> None:
@@ -70,7 +85,10 @@ class CursorLog:
                 for record in records.read(batch):
                     if record.record_key is not None:
                         value = None if record.value is None else bytes(record.value)
-                        found[bytes(record.record_key)] = value
+                        key = bytes(record.record_key)
+                        found[key] = value
+                        if not key.startswith(_POSITION):
+                            _go_on(furthest, key, value)
             fetched.release()
             if fetched.next >= end and not done.done():
                 done.set_result(None)
@@ -106,7 +124,9 @@ class CursorLog:
             if not pending:
                 return
             now = clock.now()
-            batches = [memoryview(record_batch(value(), now, key)) for key, value in pending.items()]
+            # Positions last: one says that all before it is delivered, and the batches may be cut between them.
+            ordered = sorted(pending.items(), key=lambda item: item[0].startswith(_POSITION))
+            batches = [memoryview(record_batch(value(), now, key)) for key, value in ordered]
             try:
                 for ready in merge((batch, read_header(batch)) for batch in batches):
                     await self._writer.produce(self._topic, self._lane, ready.batch)

@@ -82,15 +82,20 @@ class Standings:
         return standing
 
     def site_floor(self, standing: Standing) -> int:
-        """Return the highest session floor of the site in this cloud partition, for one that is met the first time."""
+        """Return the highest session floor of the site in this cloud partition, for one that is met the first time.
+
+        A cloud partition is told by its sink: which of them were read back after a start is known from the first
+        envelope on.
+        """
         if standing.cursor.next is not None:
             return 0
-        site = standing.cursor.source.site
+        source = standing.cursor.source
         return max(
             (
                 each.cursor.session_floor
                 for each in self
-                if each.cursor.source.site == site and each.cloud == standing.cloud
+                if (each.cursor.source.site, each.cursor.source.partition, each.sink_topic)
+                == (source.site, source.partition, standing.sink_topic)
             ),
             default=0,
         )

@@ -281,9 +281,13 @@ def _options(settings: Settings) -> dict[str, Any]:
         "web_enabled": False,
         "topic_disable_leader": True,
         "topic_partitions": settings.lanes,
+        # A static member that comes back is handed its old assignment, and Faust asserts that the URL in there is its
+        # own: by default that names the host, and a container has another at each start.
+        "canonical_url": f"http://{settings.identity}",
         # A join takes half the session time-out on the embedded broker, which knows no static members.
         "broker_session_timeout": 4.0 if embedded else 10.0,
-        "broker_heartbeat_interval": 1.0 if embedded else 3.0,
+        # Members hear of a rebalance by their heartbeats, and all lanes wait for the last one to hear.
+        "broker_heartbeat_interval": 1.0,
         "broker_rebalance_timeout": 60.0,
         "broker_request_timeout": 65.0,
         "agent_supervisor": "mode.CrashingSupervisor",

@@ -25,6 +25,13 @@ MESSAGE_BYTES: Final = 8 << 20  # the largest envelope that a cloud topic of our
 RETENTION_DAYS: Final = 7
 SESSIONS_DAYS: Final = 35  # sessions must outlive the data sealed in them, and what a mirror may hold back
 REQUESTS_DAYS: Final = 7
+COMPACTED: Final = {
+    "cleanup.policy": "compact",
+    # Read whole whenever a lane moves, and only closed segments are compacted: the default of 1 GiB would take minutes.
+    "segment.bytes": str(4 << 20),
+    # A worker that lost its lane may write behind its successor: both are kept until that is noticed and put right.
+    "min.compaction.lag.ms": "60000",
+}
 
 
 class Deed(StrEnum):
@@ -112,10 +119,10 @@ def site_steps(node: Node, local: Mapping[str, int], cloud: Mapping[str, int] | 
         settings = node.settings(way)
         lanes = {
             settings.lane_topic: (f"lanes to {way}", {"cleanup.policy": "delete"}),
-            settings.changelog_topic: (f"the table to {way}", {"cleanup.policy": "compact"}),
+            settings.changelog_topic: (f"the table to {way}", COMPACTED),
         }
         if way == "open":
-            lanes[settings.cursor_topic] = ("cursors, a partition a lane", {"cleanup.policy": "compact"})
+            lanes[settings.cursor_topic] = ("cursors, a partition a lane", COMPACTED)
         for topic, (what, config) in lanes.items():
             there = local.get(topic, 0)
             if there and there != node.lanes:

@@ -61,6 +61,38 @@ async def test_the_last_delivery_record_of_each_source_partition_is_read_back() 
 
 
 @in_loop
+async def test_what_an_overtaken_worker_writes_behind_its_successor_counts_for_nothing_and_is_put_right() -> None:
+    successor, cluster, partition = a_log()
+    frozen = CursorLog(FakeReader(cluster), FakeWriter(cluster), TOPIC, 1)
+    for log, offset in ((successor, 50), (frozen, 10)):
+        log.put(record_key("orders", source()), delivery(offset).encode)
+        log.put(record_key("orders", source(1)), delivery(7, 1).encode)
+        await log.flush()
+    last = CursorLog(FakeReader(cluster), FakeWriter(cluster), TOPIC, 1)
+    deliveries, _ = await last.read_back()
+    assert sorted(each.cursor.next or 0 for _, each in deliveries) == [7, 50]
+    written = partition.end
+    await last.flush()
+    assert [Delivery.decode(value) for value in partition.values()[written:]] == [delivery(50)]
+
+
+@in_loop
+async def test_a_position_never_stands_before_the_cursors_that_it_rests_on() -> None:
+    log, _, partition = a_log()
+    partition.acked.clear()  # the flush that is on its way holds up the next one
+    log.put(position_key("acme.orders", 1), Position(bytes(16), 1).encode)
+    flushing = asyncio.create_task(log.flush())
+    await until(lambda: partition.end == 1)
+    log.put(position_key("acme.orders", 1), Position(bytes(16), 2).encode)
+    log.put(record_key("orders", source()), delivery(5).encode)
+    partition.acked.set()
+    await flushing
+    await log.flush()
+    keys = [bytes(record.record_key or b"") for batch in partition.batches for record in read(memoryview(batch))]
+    assert keys[1:] == [record_key("orders", source()), position_key("acme.orders", 1)]
+
+
+@in_loop
 async def test_an_empty_cursor_partition_is_read_back_at_once() -> None:
     log, _, _ = a_log()
     assert await log.read_back() == ([], {})

@@ -58,6 +58,17 @@ def test_a_worker_of_apache_kafka_is_a_static_member_and_one_of_the_embedded_bro
     assert embedded.conf.broker_session_timeout < stock.conf.broker_session_timeout
 
 
+def test_a_static_member_comes_back_under_its_url_whatever_its_host_is_called_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker hands it what it was assigned before, and Faust asserts that the URL in there is its own."""
+    urls = []
+    for host in ("3f1c9a", "b07e21"):
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        urls.append(str(workers.build(settings(tmp_path), NoStore()).assignor._url))  # type: ignore[arg-type]  # noqa: SLF001
+    assert urls == ["http://producer1"] * 2
+
+
 def test_options_that_the_lanes_rely_on_are_set(tmp_path: Path) -> None:
     conf = workers.build(settings(tmp_path), NoStore()).conf  # type: ignore[arg-type]
     assert conf.stream_wait_empty is False
