@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aiokafka.errors import KafkaError
 
 from sealwire.agents.admin import Admin, TopicFacts, TopicPlan
+from sealwire.agents.advice import advice
 from sealwire.agents.blocking import ClusterAway, ClusterRefused
 from sealwire.agents.driver import FRAME_CAP, BoundedClient
 from sealwire.agents.positions import Position, Positions
@@ -29,11 +30,13 @@ __all__ = [
     "TopicPlan",
     "close",
     "connect",
+    "diagnose",
     "librdkafka_settings",
     "stock_settings",
 ]
 
 _BACKOFF_TO = 2.0  # seconds
+_CLOSED = "it takes the connection and closes it: does it want a login (security.protocol, sasl.mechanism)?"
 
 _log = logging.getLogger(__name__)
 
@@ -41,13 +44,15 @@ _log = logging.getLogger(__name__)
 async def connect(
     cluster: Cluster, client_id: str, *, frame_cap: int = FRAME_CAP, deadline: float | None = None
 ) -> BoundedClient:
-    """Connect a raw client, waiting with back-off while no broker answers (said once in the log).
+    """Connect a raw client, waiting with back-off while no broker answers (said once in the log, with what helps).
 
-    ``deadline``: seconds after which ClusterAway is raised; None waits for as long as it takes.
+    A login or certificate that is refused is waited for as well: it may be granted, or renewed, at any time.
+    ``deadline``: seconds after which ClusterAway is raised, in words; None waits for as long as it takes.
     """
     loop = asyncio.get_running_loop()
     until = None if deadline is None else loop.time() + deadline
-    pause, said = 0.1, False
+    tls = cluster.security.get("security.protocol", "").endswith("SSL")
+    pause, said = 0.1, ""
     while True:
         client = BoundedClient(
             frame_cap=frame_cap,
@@ -61,11 +66,13 @@ async def connect(
             await client.bootstrap()
         except (KafkaError, OSError, TimeoutError) as error:
             await close(client)
+            why = advice(client.cause, tls=tls) if client.cause else _CLOSED
+            words = f"{cluster.bootstrap}: {why}" if why else f"no broker answers at {cluster.bootstrap}"
             if until is not None and loop.time() + pause > until:
-                raise ClusterAway(cluster.bootstrap) from error
-            if not said:
-                _log.warning("no broker answers at %s: waiting for it", cluster.bootstrap)
-                said = True
+                raise ClusterAway(words) from error
+            if words != said:
+                _log.warning("%s: waiting for it", words)
+                said = words
             await asyncio.sleep(pause)
             pause = min(pause * 2, _BACKOFF_TO)
         except BaseException:
@@ -82,3 +89,18 @@ async def close(client: BoundedClient, within: float = 2.0) -> None:
     with suppress(TimeoutError, KafkaError, OSError):
         async with asyncio.timeout(within):
             await client.close()
+
+
+async def diagnose(cluster: Cluster, within: float = 3.0) -> str:
+    """Try to connect, for so many seconds, and say in a sentence why that fails; empty when it does not.
+
+    librdkafka tells many causes in the same words, and some in none: this asks again in another way.
+    """
+    try:
+        async with asyncio.timeout(within):
+            await close(await connect(cluster, "sealwire-diagnosis", deadline=0))
+    except (ClusterAway, ValueError) as error:
+        return str(error)
+    except TimeoutError:
+        return f"no broker answers at {cluster.bootstrap} within {within:.0f} s"
+    return ""

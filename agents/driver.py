@@ -39,7 +39,7 @@ class FrameRefused(ConnectionError):
     """A broker's answer was larger than allowed, or could not be decoded; its connection is closed."""
 
 
-_frame_cap: ContextVar[int | None] = ContextVar("sealwire_frame_cap", default=None)
+_connecting: ContextVar[BoundedClient | None] = ContextVar("sealwire_connecting", default=None)
 _stock_create_conn = aiokafka.client.create_conn
 
 
@@ -93,12 +93,12 @@ class BoundedConnection(aiokafka.conn.AIOKafkaConnection):  # type: ignore[misc]
 
 
 @contextmanager
-def _bounded(cap: int) -> Iterator[None]:
-    token = _frame_cap.set(cap)
+def _bounded(client: BoundedClient) -> Iterator[None]:
+    token = _connecting.set(client)
     try:
         yield
     finally:
-        _frame_cap.reset(token)
+        _connecting.reset(token)
 
 
 class BoundedClient(aiokafka.client.AIOKafkaClient):  # type: ignore[misc]
@@ -107,24 +107,29 @@ class BoundedClient(aiokafka.client.AIOKafkaClient):  # type: ignore[misc]
     def __init__(self, *, frame_cap: int = FRAME_CAP, **settings: Any) -> None:  # noqa: ANN401
         super().__init__(**settings)
         self.frame_cap = frame_cap
+        self.cause: Exception | None = None  # of the last connection that did not come about
 
     async def bootstrap(self) -> None:
-        """Connect to the first bootstrap address that answers. Raises KafkaConnectionError when none does."""
-        with _bounded(self.frame_cap):
+        """Connect to the first bootstrap address that answers. Raises KafkaConnectionError; ``cause`` says more."""
+        with _bounded(self):
             await super().bootstrap()
 
     async def _get_conn(self, node_id: Any, **settings: Any) -> Any:  # noqa: ANN401
-        with _bounded(self.frame_cap):
+        with _bounded(self):
             return await super()._get_conn(node_id, **settings)
 
 
 async def _create_conn(host: str, port: int, **settings: Any) -> Any:  # noqa: ANN401
-    cap = _frame_cap.get()
-    if cap is None:
+    client = _connecting.get()
+    if client is None:
         return await _stock_create_conn(host, port, **settings)
     connection = BoundedConnection(host, port, **settings)
-    connection.frame_cap = cap
-    await connection.connect()
+    connection.frame_cap, client.cause = client.frame_cap, None
+    try:
+        await connection.connect()
+    except Exception as error:
+        client.cause = error  # bootstrap() and what asks for metadata keep it to themselves
+        raise
     return connection
 
 
@@ -153,22 +158,9 @@ async def deliver(
     from faust.types.tuples import ConsumerMessage  # noqa: PLC0415
 
     message: Any = ConsumerMessage
+    where = TP(topic, partition)
     await consumer.callback(
-        message(
-            topic,
-            partition,
-            offset,
-            timestamp,
-            0,
-            None,
-            None,
-            value,
-            None,
-            0,
-            0,
-            TP(topic, partition),
-            generation_id=generation,
-        )
+        message(topic, partition, offset, timestamp, 0, None, None, value, None, 0, 0, where, generation_id=generation)
     )
 
 

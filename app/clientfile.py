@@ -40,18 +40,7 @@ def read(path: Path) -> ClientFile:
         what = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         raise Faults([Fault(str(path), 0, 0, "", what)]) from None
     if len(content) > LARGEST:
-        raise Faults(
-            [
-                Fault(
-                    str(path),
-                    0,
-                    0,
-                    "",
-                    f"is larger than {LARGEST} bytes",
-                    "is it another file?",
-                )
-            ]
-        )
+        raise Faults([Fault(str(path), 0, 0, "", f"is larger than {LARGEST} bytes", "is it another file?")])
     return read_text(content.decode("latin-1"), path)  # as Java reads it; other characters are written \\uXXXX
 
 
@@ -67,37 +56,23 @@ def read_text(text: str, path: Path) -> ClientFile:
     return ClientFile(bootstrap.strip(), reading.security, tuple(reading.ignored))
 
 
-def cluster(bootstrap: str | None, kafka_config: Path | None, *, embedded: bool = False) -> Cluster:
-    """Make a cluster of a command's options; raises `Faults`. The address may come from the client file."""
+def cluster(
+    bootstrap: str | None, kafka_config: Path | None, *, otherwise: str = "", embedded: bool = False
+) -> Cluster:
+    """Make a cluster of a command's options; raises `Faults`.
+
+    Its address is ``bootstrap``, else what the client file says (another login may have another listener), else
+    ``otherwise``.
+    """
     client = read(kafka_config) if kafka_config else ClientFile("", {})
-    address = bootstrap or client.bootstrap
+    address = bootstrap or client.bootstrap or otherwise
     if not address:
         where = str(kafka_config) if kafka_config else "command line"
-        raise Faults(
-            [
-                Fault(
-                    where,
-                    0,
-                    0,
-                    "bootstrap.servers",
-                    "is missing",
-                    "name the cluster with --bootstrap HOST:PORT",
-                )
-            ]
-        )
+        cure = "name the cluster with --bootstrap HOST:PORT"
+        raise Faults([Fault(where, 0, 0, "bootstrap.servers", "is missing", cure)])
     problem = bootstrap_problem(address)
     if problem:
-        raise Faults(
-            [
-                Fault(
-                    "command line" if bootstrap else str(kafka_config),
-                    0,
-                    0,
-                    "bootstrap",
-                    problem,
-                )
-            ]
-        )
+        raise Faults([Fault("command line" if bootstrap else str(kafka_config), 0, 0, "bootstrap", problem)])
     return Cluster(address, embedded, client.security)
 
 

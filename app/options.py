@@ -67,14 +67,7 @@ class CloudOptions:
 
     def cluster(self, otherwise: str = "") -> Cluster:
         """Give the cluster, at another address where the command line and client file name none; raises `Faults`."""
-        if not self._bootstrap and self._kafka_config and not otherwise:
-            return clientfile.cluster(None, self._kafka_config, embedded=self._embedded)
-        address = self._bootstrap or (None if self._kafka_config and _names_one(self._kafka_config) else otherwise)
-        return clientfile.cluster(address or None, self._kafka_config, embedded=self._embedded)
-
-
-def _names_one(kafka_config: Path) -> bool:
-    return bool(clientfile.read(kafka_config).bootstrap)
+        return clientfile.cluster(self._bootstrap, self._kafka_config, otherwise=otherwise, embedded=self._embedded)
 
 
 def identity(command: Callable[..., Any]) -> Callable[..., Any]:

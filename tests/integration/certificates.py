@@ -48,6 +48,7 @@ class Paper:
 
     def write(self, file: Path, password: str = "") -> Path:
         """Write private key and chain into one PEM file, as Kafka's PEM key stores have them."""
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(self.key_pem(password) + self.chain_pem())
         return file
 
