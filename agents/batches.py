@@ -7,13 +7,17 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from crc32c import crc32c
+
 from sealwire.agents.header import (
     CODEC,
+    CONTROL,
+    CRC_FROM,
     HEADER_SIZE,
     KNOWN_ATTRIBUTES,
+    LENGTH_END,
     ZSTD,
     BatchHeader,
-    checksum,
     read_header,
     restamp,
 )
@@ -29,6 +33,8 @@ MAX_HOLE = 2**20
 _NO_OFFSET = 2**63 - 1  # the offset after a batch must be one that can be asked for, and written down
 _SMALLEST = 17  # bytes up to and with the magic, in every format
 _OLD_SMALLEST = 26
+_UNFIT = ~KNOWN_ATTRIBUTES | CONTROL  # attributes that no batch of an application has
+_LENGTH = struct.Struct(">i")
 
 
 class Corrupt(ValueError):
@@ -91,16 +97,15 @@ def scan(data: memoryview, wanted: int = 0, *, check_crc: bool = True) -> Scan:
                 break
             _judge_old(data, position)
             break
-        (length,) = struct.unpack_from(">i", data, position + 8)
-        size = length + 12
-        if size < HEADER_SIZE:
-            message = f"a batch of {size} bytes at byte {position}"
+        following = position + LENGTH_END + _LENGTH.unpack_from(data, position + 8)[0]
+        if following < position + HEADER_SIZE:
+            message = f"a batch of {following - position} bytes at byte {position}"
             raise Corrupt(message)
-        if position + size > end:
+        if following > end:
             break
         header = read_header(data, position)
-        (_, _, base, _, _, crc, attributes, delta, _, _, _, _, _, count) = header
-        if check_crc and checksum(data, position, size) != crc:
+        (base, _, _, _, crc, attributes, delta, _, _, _, _, _, count, _) = header
+        if check_crc and crc32c(data[position + CRC_FROM : following]) != crc:
             message = f"checksum of the batch at offset {base}"
             raise Corrupt(message)
         if delta < 0 or count < 0 or not 0 <= base < _NO_OFFSET - delta:
@@ -119,7 +124,7 @@ def scan(data: memoryview, wanted: int = 0, *, check_crc: bool = True) -> Scan:
             raise Corrupt(message)
         headers.append(header)
         reached = base + delta
-        position += size
+        position = following
     return Scan(data[:position], tuple(headers), max(reached + 1, wanted), position)
 
 
@@ -146,26 +151,27 @@ def walk(batches: memoryview, first: int, following: int, caps: Caps | None = No
     no hole above ``caps.max_hole`` in or between them or at either end.
     """
     caps = caps or Caps()
+    max_hole, most = caps.max_hole, caps.records
     headers: list[BatchHeader] = []
     position, end, reached, records_seen = 0, len(batches), first, 0
     while position < end:
         header = _whole(batches, position, end)
-        records_seen += header.record_count
-        hole = max(header.base_offset - reached, header.last_offset_delta + 1 - header.record_count)
+        (base, length, _, _, _, _, delta, _, _, _, _, _, count, _) = header
+        records_seen += count
         wrong = (
-            "offsets fall" if header.base_offset < reached
-            else "offsets leave the span" if header.last_offset >= following
-            else "a hole" if hole > caps.max_hole
-            else "too many records" if records_seen > caps.records
+            "offsets fall" if base < reached
+            else "offsets leave the span" if base + delta >= following
+            else "a hole" if base - reached > max_hole or delta + 1 - count > max_hole
+            else "too many records" if records_seen > most
             else ""
         )  # fmt: skip
         if wrong:
-            message = f"{wrong} at offset {header.base_offset}"
+            message = f"{wrong} at offset {base}"
             raise Implausible(message)
         headers.append(header)
-        reached = header.last_offset + 1
-        position += header.size
-    if following - reached > caps.max_hole or following < first:
+        reached = base + delta + 1
+        position += length + LENGTH_END
+    if following - reached > max_hole or following < first:
         message = f"a hole at offset {reached}"
         raise Implausible(message)
     return headers
@@ -177,13 +183,14 @@ def _whole(batches: memoryview, position: int, end: int) -> BatchHeader:
         message = f"{end - position} bytes are left over"
         raise Implausible(message)
     header = read_header(batches, position)
+    (base, length, _, magic, crc, attributes, delta, _, _, _, _, _, count, _) = header
     wrong = (
-        "format" if header.magic != 2  # noqa: PLR2004
-        else "size" if not HEADER_SIZE <= header.size <= end - position
-        else "checksum" if checksum(batches, position, header.size) != header.crc
-        else "attributes" if header.attributes & ~KNOWN_ATTRIBUTES or header.codec > ZSTD or header.control
-        else "record count" if not 1 <= header.record_count <= header.last_offset_delta + 1
-        else "base offset" if header.base_offset < 0
+        "format" if magic != 2  # noqa: PLR2004
+        else "size" if not HEADER_SIZE <= length + LENGTH_END <= end - position
+        else "checksum" if crc32c(batches[position + CRC_FROM : position + LENGTH_END + length]) != crc
+        else "attributes" if attributes & _UNFIT or attributes & CODEC > ZSTD
+        else "record count" if not 1 <= count <= delta + 1
+        else "base offset" if base < 0
         else ""
     )  # fmt: skip
     if wrong:

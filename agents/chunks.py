@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sealwire.agents import slow_path
 from sealwire.agents.batches import MAX_HOLE, Scan, scan
-from sealwire.agents.header import PLAIN, BatchHeader, read_header
+from sealwire.agents.header import CODEC, CONTROL, LENGTH_END, BatchHeader, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,14 +32,12 @@ class Limits:
 class Chunk:
     """Whole batches of one source partition: one event, at most one envelope. It covers the offsets up to ``next``.
 
-    Its batches have offsets in [start, end); without batches it only says that there is nothing up to ``next``. What
-    lies side by side is one part.
+    Its batches have offsets in [start, end); without batches it only says that there is nothing up to ``next``.
     """
 
     start: int = -1
     end: int = -1
     next: int = -1
-    parts: list[memoryview] = field(default_factory=list)
     size: int = 0
     record_count: int = 0
     batch_count: int = 0
@@ -47,37 +45,41 @@ class Chunk:
     plain: bool = True  # every batch came uncompressed
     leader_epoch: int = -1
     last_stable: int = -1
-    _source: memoryview | None = None  # of the last part, which is [_begin, _end) of it
-    _begin: int = 0
-    _end: int = 0
+    _runs: list[tuple[memoryview, int]] = field(default_factory=list)  # where batches begin that lie side by side
+    _ends: list[int] = field(default_factory=list)
 
-    def takes(self, header: BatchHeader, limits: Limits) -> bool:
-        """Tell whether one more batch would pass no limit."""
-        size = header.size
-        return (
-            self.size + size <= limits.stored_bytes
-            and self.record_count + header.record_count <= limits.records
-            and self.opened_size + (size if header.codec == PLAIN else size * _LIKELY_RATIO) <= limits.opened_bytes
-            and header.base_offset - self.end <= MAX_HOLE
-        )
+    @property
+    def parts(self) -> list[memoryview]:
+        """The batches; what lies side by side is one part."""
+        return [data[begin:end] for (data, begin), end in zip(self._runs, self._ends, strict=True)]
 
-    def add(self, header: BatchHeader, source: memoryview) -> None:
-        """Take one more batch, which lies in ``source``."""
-        start, size = header.start, header.size
-        if source is self._source and start == self._end:
-            self.parts[-1] = source[self._begin : start + size]
+    def take(self, header: BatchHeader, source: memoryview, limits: Limits) -> bool:
+        """Take one more batch, which lies in ``source``, unless it is not the first one and would pass a limit."""
+        (base, length, epoch, _, _, attributes, delta, _, _, _, _, _, count, start) = header
+        size = length + LENGTH_END
+        plain = not attributes & CODEC
+        whole, records = self.size + size, self.record_count + count
+        opened = self.opened_size + (size if plain else size * _LIKELY_RATIO)
+        if self.batch_count and (
+            whole > limits.stored_bytes
+            or records > limits.records
+            or opened > limits.opened_bytes
+            or base - self.end > MAX_HOLE
+        ):
+            return False
+        if not self.batch_count:
+            self.start = base
+        if self.batch_count and source is self._runs[-1][0] and start == self._ends[-1]:
+            self._ends[-1] += size
         else:
-            self.parts.append(source[start : start + size])
-            self._source, self._begin = source, start
-        self._end = start + size
-        plain = header.codec == PLAIN
-        self.size += size
-        self.record_count += header.record_count
+            self._runs.append((source, start))
+            self._ends.append(start + size)
+        self.size, self.record_count, self.opened_size = whole, records, opened
         self.batch_count += 1
-        self.opened_size += size if plain else size * _LIKELY_RATIO
         self.plain = self.plain and plain
-        self.leader_epoch = max(header.leader_epoch, -1)
-        self.next = self.end = header.last_offset + 1
+        self.leader_epoch = max(epoch, -1)
+        self.next = self.end = base + delta + 1
+        return True
 
 
 def cut(
@@ -100,29 +102,30 @@ def cut(
     pending = sorted(aborted, key=lambda entry: -entry[1])
     open_aborts: set[int] = set()
     for header in found.headers:
-        last_offset = header.last_offset
+        (base, _, _, _, _, attributes, delta, _, _, producer_id, _, _, count, _) = header
+        last_offset = base + delta
         while pending and pending[-1][1] <= last_offset:
             open_aborts.add(pending.pop()[0])
-        if header.control:
-            open_aborts.discard(header.producer_id)  # whatever the marker says, that transaction ends here
+        if attributes & CONTROL:
+            open_aborts.discard(producer_id)  # whatever the marker says, that transaction ends here
             continue
         if (
-            not header.record_count
+            not count
             or last_offset < wanted
-            or (open_aborts and header.transactional and header.producer_id in open_aborts)
+            or (open_aborts and header.transactional and producer_id in open_aborts)
         ):
             continue
         kept, source = header, found.data
-        if header.base_offset < wanted:
+        if base < wanted:
             trimmed = slow_path.trim(header.cut_from(source), wanted)
             if trimmed is None:
                 continue
             source = memoryview(trimmed)
             kept = read_header(source)
-        if last is None or not last.takes(kept, limits):
-            last = Chunk(start=kept.base_offset)
+        if last is None or not last.take(kept, source, limits):
+            last = Chunk()
+            last.take(kept, source, limits)
             chunks.append(last)
-        last.add(kept, source)
     if last is not None:
         last.next = max(last.next, found.next)
     return chunks
@@ -140,9 +143,9 @@ def divide(chunk: Chunk, count: int) -> list[Chunk]:
     limits = Limits(stored_bytes=chunk.size // max(count, 2) + 1, records=1 << 31, opened_bytes=1 << 62)
     found: list[Chunk] = []
     for part, header in headers:
-        if not found or not found[-1].takes(header, limits):
-            found.append(Chunk(start=header.base_offset, last_stable=chunk.last_stable))
-        found[-1].add(header, part)
+        if not found or not found[-1].take(header, part, limits):
+            found.append(Chunk(last_stable=chunk.last_stable))
+            found[-1].take(header, part, limits)
     found[-1].next = chunk.next
     return found
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from crc32c import crc32c
 
 HEADER_SIZE = 61
+LENGTH_END = 12  # the length counts from here on
 CRC_FROM = 21  # the CRC-32C covers everything from the attributes on, not base offset, size, leader epoch
 
 PLAIN, GZIP, SNAPPY, LZ4, ZSTD = range(5)
@@ -15,7 +16,7 @@ PLAIN, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 CODEC = 0x07
 _LOG_APPEND = 0x08
 _TRANSACTIONAL = 0x10
-_CONTROL = 0x20
+CONTROL = 0x20
 _HORIZON = 0x40
 KNOWN_ATTRIBUTES = 0x7F
 
@@ -23,16 +24,16 @@ _LAYOUT = struct.Struct(">qiibIhiqqqhii")
 _PLACE = struct.Struct(">qiib")  # base offset, length, leader epoch, magic
 _STAMP = struct.Struct(">qhi")  # producer id, producer epoch, base sequence
 _AT_PRODUCER = 43
+_unpack, _new = _LAYOUT.unpack_from, tuple.__new__
 
 NO_PRODUCER = (-1, -1, -1)
 
 
 class BatchHeader(NamedTuple):
-    """What one batch says about itself, and where it lies (``start``, ``size``, in bytes) in what it was read from."""
+    """What one batch says about itself, field by field as it is stored, and at which byte it was found (``start``)."""
 
-    start: int
-    size: int
     base_offset: int
+    length: int  # bytes, from the leader epoch on
     leader_epoch: int
     magic: int
     crc: int
@@ -44,11 +45,17 @@ class BatchHeader(NamedTuple):
     producer_epoch: int
     base_sequence: int
     record_count: int
+    start: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole batch."""
+        return self.length + LENGTH_END
 
     @property
     def end(self) -> int:
         """Where the next batch starts."""
-        return self.start + self.size
+        return self.start + self.length + LENGTH_END
 
     @property
     def last_offset(self) -> int:
@@ -73,7 +80,7 @@ class BatchHeader(NamedTuple):
     @property
     def control(self) -> bool:
         """It holds a marker of the broker, no records of an application."""
-        return self.attributes & _CONTROL != 0
+        return self.attributes & CONTROL != 0
 
     @property
     def has_horizon(self) -> bool:
@@ -87,15 +94,12 @@ class BatchHeader(NamedTuple):
 
     def cut_from(self, data: memoryview) -> memoryview:
         """Give the whole batch, header and records, as a view of ``data``."""
-        return data[self.start : self.start + self.size]
+        return data[self.start : self.start + self.length + LENGTH_END]
 
 
 def read_header(data: memoryview | bytes | bytearray, start: int = 0) -> BatchHeader:
     """Read the header at ``start``; the caller has made sure that 61 bytes are there and that the magic is 2."""
-    fields = _LAYOUT.unpack_from(data, start)
-    return tuple.__new__(
-        BatchHeader, (start, fields[1] + 12, fields[0], *fields[2:])
-    )  # _make() without its length check
+    return _new(BatchHeader, (*_unpack(data, start), start))  # _make() without its length check
 
 
 def checksum(data: memoryview, start: int, size: int) -> int:

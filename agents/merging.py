@@ -130,7 +130,7 @@ class _Group:
         members, self._members, self._open = self._members, [], False
         if len(members) > 1:
             like = BatchHeader(
-                0, 0, 0, -1, 2, 0, self._codec, self._count - 1, self._base, self._newest, *NO_PRODUCER, self._count
+                0, 0, -1, 2, 0, self._codec, self._count - 1, self._base, self._newest, *NO_PRODUCER, self._count
             )
             batch = closed(self._region, like)
             if len(batch) <= self._room.most:

@@ -20,7 +20,7 @@ def record_frame(value_size: int, timestamp: int, record_key: bytes | None = Non
     content = max(value_size, 0)
     record = varint(len(before) + content + len(tail)) + before
     head = bytearray(HEADER_SIZE)
-    header = BatchHeader(0, 0, 0, -1, 2, 0, 0, 0, timestamp, timestamp, *NO_PRODUCER, 1)
+    header = BatchHeader(0, 0, -1, 2, 0, 0, 0, timestamp, timestamp, *NO_PRODUCER, 1)
     write_header(head, header)
     struct.pack_into(">i", head, 8, HEADER_SIZE + len(record) + content + len(tail) - 12)
     return bytes(head) + record, tail

@@ -66,7 +66,7 @@ def encode(found: Sequence[Loose], codec: int, leader_epoch: int = -1, end: int 
         batch += before
         batch += body
     newest, delta = max(record.timestamp for record in found), max(end - 1, found[-1].offset) - base
-    header = BatchHeader(0, 0, base, leader_epoch, 2, 0, codec, delta, start, newest, *NO_PRODUCER, len(found))
+    header = BatchHeader(base, 0, leader_epoch, 2, 0, codec, delta, start, newest, *NO_PRODUCER, len(found))
     return closed(batch, header)
 
 
