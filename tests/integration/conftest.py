@@ -17,7 +17,18 @@ from kafka_world import Node, World, sealwire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TOPICS: Final = ("orders", "events", "codecs", "load", "calm", "shared-seal", "shared-open", "target", "neighbour")
+TOPICS: Final = (
+    "orders",
+    "events",
+    "codecs",
+    "load",
+    "calm",
+    "shared-seal",
+    "shared-open",
+    "target",
+    "neighbour",
+    "moving",
+)
 
 
 class Clusters(NamedTuple):

@@ -9,7 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from kafka_cluster import BUILD
 from kafka_world import Node, World, await_, sealwire
 from matrix_kinds import FULL, KINDS, QUICK, Kind
@@ -110,6 +111,15 @@ class Matrix:
             admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
             for made in admin.create_topics(topics).values() if topics else ():
                 made.result(60)
+        await_(self._led, "a leader that answers for every source partition", every=0.5)
+
+    def _led(self) -> bool:
+        """Whether the broker answers for every partition: a producer with acks=0 would not hear that it does not."""
+        admin = AdminClient({"bootstrap.servers": self.world.source.bootstrap})
+        wanted = [TopicPartition(c.topic, each) for c in self.cases for each in range(c.kind.partitions)]
+        earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+        answers = admin.list_offsets(dict.fromkeys(wanted, earliest), request_timeout=30)
+        return all(answer.exception(60) is None for answer in answers.values())
 
     def _write(self, case: Case) -> Written:
         scene = Scene(case.kind, case.writer, case.topic, case.kind.count(MOST), self.world.source, self.peer)
