@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sealwire.agents.batches import OldFormat
+from sealwire.agents.batches import Caps, OldFormat
 from sealwire.agents.chunk_sealing import seal_chunk
 from sealwire.agents.chunks import Chunk, Limits, believable, cut, divide
 from sealwire.agents.positions import Position
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _TAIL_AFTER = 3.0  # seconds without anything to seal, after which an envelope says so
+_RECORDS = Caps().records  # no mirror believes more in an envelope
 _BESIDE = 1024  # bytes that an envelope may have beside its batches
 
 
@@ -159,7 +160,7 @@ class SeatSealing:
             return
         buffer, used = seal_chunk(side, sending, seat, chunk, kind)
         room = side.rooms.of(route.cloud_topic)
-        if used > (room.most if chunk.record_count > 1 else room.alone):
+        if used > (room.most if chunk.record_count > 1 else room.alone) or chunk.record_count > _RECORDS:
             side.buffers.give_back(buffer)
             self._put_smaller(seat, chunk, used)
             return
@@ -182,9 +183,10 @@ class SeatSealing:
             self._hold(seat, _too_large(seat, chunk.start, used, room.alone), "cloud")
             return
         try:
-            found = divide(chunk, -(-used // room.most))
+            found = divide(chunk, max(-(-used // room.most), -(-chunk.record_count // _RECORDS)))
         except ValueError as error:
-            self._hold(seat, f"what begins at offset {chunk.start} cannot be cut to the cloud topic's size: {error}")
+            words = f"what begins at offset {chunk.start} cannot be cut to the cloud topic's size: {error}"
+            self._hold(seat, words, "cloud")
             return
         for each in found:
             if seat.epoch == epoch:

@@ -90,6 +90,17 @@ def test_one_record_too_large_holds_its_source_partition_with_both_limits_until_
 
 
 @in_world
+async def test_more_records_than_a_mirror_believes_go_in_several_envelopes(world: World) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seat_sealing, "_RECORDS", 100)
+        await world.flow()
+        world.berlin.send(some(450), codec=4)
+        await until(lambda: len(world.paris.got()) == 450)
+        assert world.paris.got() == some(450)
+        assert 5 <= world.envelopes.end < 10
+
+
+@in_world
 async def test_the_old_formats_hold_their_source_partition_by_that_reason_until_they_are_gone(world: World) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sealwire.agents.sealing._HELD_EVERY", 0.05)
