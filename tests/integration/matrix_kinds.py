@@ -80,11 +80,12 @@ def _codec(number: int) -> Callable[[Sequence[Batch]], bool]:
 
 
 def _one_each(batches: Sequence[Batch]) -> bool:
-    return all(each.count == 1 for each in batches)
+    """But for some of Java's: with a codec it reckons by a ratio, and now and then a second record fits."""
+    return sum(each.count == 1 for each in batches) > 0.8 * len(batches)
 
 
 def _a_few_each(batches: Sequence[Batch]) -> bool:
-    return all(each.count <= 20 for each in batches) and max(each.count for each in batches) > 1
+    return all(each.size < 8_000 for each in batches) and max(each.count for each in batches) > 1
 
 
 def _hundred_thousand(batches: Sequence[Batch]) -> bool:
@@ -165,7 +166,11 @@ KINDS: Final = (
     Kind("codecs", "gzip level 9", Manner("gzip", 9), cannot={"aiokafka": _NO_LEVEL}, holds=_codec(1)),
     Kind("codecs", "lz4 level 12", Manner("lz4", 12), cannot={"aiokafka": _NO_LEVEL}, holds=_codec(3)),
     Kind("codecs", "zstd level 1", Manner("zstd", 1), cannot={"aiokafka": _NO_LEVEL}, holds=_codec(4)),
-    Kind("codecs", "zstd level 19", Manner("zstd", 19), cannot={"aiokafka": _NO_LEVEL}, holds=_codec(4)),
+    Kind("codecs", "zstd level 12", Manner("zstd", 12), cannot={"aiokafka": _NO_LEVEL}, holds=_codec(4)),
+    Kind(
+        "codecs", "zstd level 19", Manner("zstd", 19), holds=_codec(4),
+        cannot={"aiokafka": _NO_LEVEL, "librdkafka": "levels up to 12"},
+    ),
     Kind("codecs", "every codec in turn", script=s.codecs_in_turn, partitions=2, holds=_many_codecs),
     Kind("codecs", "every codec mingled", script=s.several_at_once, holds=_mingled),
     # Batches

@@ -16,7 +16,7 @@ from kafka_world import Node, World, await_, sealwire
 from matrix_kinds import FULL, KINDS, QUICK, Kind
 from matrix_reading import Reading, differing, read, show
 from matrix_scripts import Scene
-from matrix_stored import SUBSTANTIAL, stored
+from matrix_stored import SUBSTANTIAL, stored, visible
 from matrix_writers import WRITERS, Peer
 from traffic import count_of
 
@@ -70,6 +70,7 @@ class Matrix:
     peer: Peer
     cases: list[Case]
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    differences: int = 0  # records
     _written: dict[Case, Future[Written]] = field(default_factory=dict)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(AT_ONCE, "matrix"))
     _begun: float = field(default_factory=time.monotonic)
@@ -148,6 +149,7 @@ class Matrix:
         assert count == written.scene.committed, f"{case.topic}: the source shows {count} records"
         theirs = self.arrived(case, count)
         found = differing(ours, theirs)
+        self.differences += sum(map(len, found.values()))
         assert not found, self._told(case, found)
         assert all(each.gapless for each in theirs.values()), "offsets at the sink are not those from 0 on"
         self.figures[case.topic] = {
@@ -193,9 +195,8 @@ class Matrix:
         there = {each.body for each in stored(self.world.sink, case.topic)}
         return [
             f"[{each.partition}] offsets {each.base} to {each.last}, {each.size} bytes"
-            for each in stored(self.world.source, case.topic)
+            for each in visible(stored(self.world.source, case.topic))
             if each.size >= SUBSTANTIAL
-            and not each.control
             and each.base >= first[each.partition] >= 0  # a segment stays for as long as one record of it counts
             and each.body not in there
         ]
@@ -212,7 +213,8 @@ class Matrix:
             "records": sum(row["records"] for row in rows),
             "bytes": sum(row["bytes"] for row in rows),
             "seconds": round(time.monotonic() - self._begun, 1),
-            "differences": 0,
+            "differences": self.differences,
+            "not compared": len(self.cases) - len(rows),
         }
         BUILD.mkdir(exist_ok=True)
         (BUILD / "matrix.json").write_text(json.dumps({"whole": whole, "topics": self.figures}, indent=1))

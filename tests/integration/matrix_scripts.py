@@ -192,7 +192,7 @@ def left_open(scene: Scene) -> None:
 def several_producers(scene: Scene) -> None:
     """Three producers, each with a producer id of its own, in turn on the same partitions."""
     hands = [scene.hand() for _ in range(3)]
-    for number, (first, following) in enumerate(scene.blocks(max(scene.count // 30, 3))):
+    for number, (first, following) in enumerate(scene.blocks(min(max(scene.count // 30, 3), 100))):
         hands[number % 3].send(scene.topic, scene.records(first, following))
         hands[number % 3].flush()
     for hand in hands:
