@@ -189,3 +189,11 @@ def test_a_missing_or_damaged_last_word_is_none(tmp_path: Path) -> None:
     assert last_word(tmp_path / "worker.json") == (None, None)
     (tmp_path / "worker.json").write_text("{")
     assert last_word(tmp_path / "worker.json")[0] is None
+
+
+def test_what_topics_wait_for_is_told_of_a_worker_that_is_ready_otherwise(
+    worker: Answering, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker.body = json.dumps({**SNAPSHOT, "troubles": {"acme.x": "cloud topic acme.x is missing"}}).encode()
+    assert status(worker, tmp_path) == 1
+    assert "! seal s: cloud topic acme.x is missing" in capsys.readouterr().out

@@ -1,0 +1,59 @@
+"""docs/OPERATIONS.md is true: its table of metrics is the code's, and what it names is there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from sealwire.agents.metrics import METRICS, MOST_PARTITIONS, MOST_TOPICS
+from sealwire.app import cli, config
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docs/OPERATIONS.md"
+TABLE = re.compile(r"(<!-- metrics: [^>]*-->\n)(.*?)(<!-- /metrics -->)", re.DOTALL)
+
+
+def table() -> str:
+    lines = ["| metric | kind | labels | means |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| `sealwire_{row.name}` | {row.kind} | {', '.join(f'`{label}`' for label in row.labels)} | {row.help} |"
+        for row in METRICS
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_table_of_metrics_is_the_codes() -> None:
+    found = TABLE.search(FILE.read_text())
+    assert found is not None
+    assert found[2] == table(), "write it anew: python tests/house/test_operations.py"
+
+
+def test_what_it_says_of_bounds_is_so() -> None:
+    text = " ".join(FILE.read_text().split())
+    assert f"own up to {MOST_PARTITIONS} a worker, topics up to {MOST_TOPICS} a worker" in text
+    for level in config.LOG_LEVELS:
+        assert f"`{level}`" in text or f"log_level: {level}" in text
+
+
+def test_every_link_and_every_test_that_it_names_is_there() -> None:
+    text = FILE.read_text()
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    assert [link for link in links if not (FILE.parent / link).exists()] == []
+    assert [test for test in re.findall(r"`(tests/[\w/]+\.py)`", text) if not (ROOT / test).is_file()] == []
+
+
+def test_every_command_in_it_is_one() -> None:
+    text = FILE.read_text()
+    for words in re.findall(r"`sealwire ((?:[a-z]+ ?)+)", text):
+        assert words.split()[0] in cli.COMMANDS, words
+
+
+def test_every_unit_it_names_is_there() -> None:
+    for unit in re.findall(r"`(sealwire-(?:seal|open)@)NAME`", FILE.read_text()):
+        assert (ROOT / "deploy/systemd" / f"{unit}.service").is_file()
+
+
+if __name__ == "__main__":
+    FILE.write_text(TABLE.sub(lambda found: found[1] + table() + found[3], FILE.read_text()))
+    sys.exit(0)
