@@ -54,7 +54,7 @@ class Kind:
     exactly: int = 0  # records, in the quick matrix too
     topic: Mapping[str, str] = field(default_factory=dict)
     sink: Mapping[str, str] | None = None  # of a sink topic that an operator made before; else the mirror makes it
-    ahead: bool = False  # written before sealing begins
+    ahead: bool = False  # it must be old when sealing begins
     cannot: Mapping[str, str] = field(default_factory=dict)  # client: why
     holds: Callable[[Sequence[Batch]], bool] | None = None  # whether the source topic became what its name says
 
@@ -65,6 +65,11 @@ class Kind:
 
     def count(self, most: tuple[int, int]) -> int:
         return self.exactly or max(min(most[0], most[1] // self.size), 2)
+
+    @property
+    def first(self) -> bool:
+        """Whether it is written before sealing begins; small batches are, so that a backlog is sure to be merged."""
+        return self.ahead or self.way is Way.MERGED
 
     @property
     def slug(self) -> str:
@@ -123,6 +128,10 @@ def _holes(batches: Sequence[Batch]) -> bool:
 
 def _range_gone(batches: Sequence[Batch]) -> bool:
     return batches[0].base > 500 or any(b.base - a.last > 500 for a, b in pairwise(batches))
+
+
+def _million_gone(batches: Sequence[Batch]) -> bool:
+    return batches[0].base > 2**20
 
 
 def _horizons(batches: Sequence[Batch]) -> bool:
@@ -269,6 +278,11 @@ KINDS: Final = (
     Kind(
         "compacted", "whole ranges gone", Manner(batch=20_000), record_key=_superseded, script=s.compacted,
         topic=_COMPACT, way=Way.SLOW, ahead=True, holds=_range_gone,
+    ),
+    Kind(
+        "compacted", "more than a million offsets gone", Manner("lz4", batch=2 * MB, linger=FILLED),
+        record_key=_superseded, value=r.short, exactly=1_200_000, script=s.compacted, topic=_COMPACT, way=Way.SLOW,
+        ahead=True, holds=_million_gone,
     ),
     Kind(
         "compacted", "emptied batches of an idempotent producer", Manner(batch=20_000, idempotent=True),

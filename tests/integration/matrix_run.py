@@ -78,7 +78,7 @@ class Matrix:
     def begin(self) -> None:
         """Make the topics, write those that must be there first, start the workers, and go on writing meanwhile."""
         self._make_topics()
-        first = sorted(self.cases, key=lambda case: not case.kind.ahead)
+        first = sorted(self.cases, key=lambda case: not case.kind.first)
         self._written = {case: self._pool.submit(self._write, case) for case in first}
         topics = [case.topic for case in self.cases]
         self.world.admit("berlin", "sender")
@@ -93,7 +93,7 @@ class Matrix:
         sealwire("site", "init", self.mirror.file)
         self.mirror.start(ready=False)
         for case in self.cases:
-            if case.kind.ahead:
+            if case.kind.first:
                 self._written[case].exception(WRITTEN_WITHIN)
         self.sealer.start()
         self.mirror.await_ready()

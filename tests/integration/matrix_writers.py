@@ -163,7 +163,7 @@ class Aiokafka:
 
     def send(self, topic: str, records: Iterable[Record]) -> None:
         if self._filled:
-            self._run(self._by_hand(topic, list(records)))
+            self._run(self._by_hand(topic, records))
             return
         waiting = iter(records)
         while some := list(itertools.islice(waiting, _AT_ONCE)):
@@ -185,16 +185,19 @@ class Aiokafka:
         await asyncio.gather(*self._sent)
         self._sent.clear()
 
-    async def _by_hand(self, topic: str, records: list[Record]) -> None:
+    async def _by_hand(self, topic: str, records: Iterable[Record]) -> None:
         """Write batches that are filled to their bound first: send() lets them go as soon as the broker is idle."""
-        batch = self._ours.create_batch()
+        filling: dict[int, Any] = {}
         for partition, record_key, value, headers, timestamp in records:
             made = {"key": record_key, "value": value, "timestamp": timestamp, "headers": list(headers)}
-            if batch.append(**made) is None:
-                await (await self._ours.send_batch(batch, topic, partition=partition))
-                batch = self._ours.create_batch()
-                assert batch.append(**made) is not None
-        await (await self._ours.send_batch(batch, topic, partition=records[-1].partition))
+            if partition not in filling:
+                filling[partition] = self._ours.create_batch()
+            if filling[partition].append(**made) is None:
+                await (await self._ours.send_batch(filling[partition], topic, partition=partition))
+                filling[partition] = self._ours.create_batch()
+                assert filling[partition].append(**made) is not None
+        for partition, batch in filling.items():
+            await (await self._ours.send_batch(batch, topic, partition=partition))
 
     def begin(self) -> None:
         self._run(self._ours.begin_transaction())
