@@ -46,14 +46,15 @@ class ReadRefused(Exception):
 class Fetched:
     """What one fetch brought for one seat. Release it when its bytes are needed no more.
 
-    ``first`` is the offset asked for, ``next`` the one that will be asked for; ``aborted`` belongs to chunks.cut.
+    ``first`` is the offset asked for, ``next`` the one that will be asked for; ``aborted`` belongs to chunks.cut;
+    ``asked_at`` is when it was asked for (the loop's clock, seconds).
     """
 
-    __slots__ = ("_held", "aborted", "first", "high_watermark", "last_stable", "log_start", "scan", "seat")
+    __slots__ = ("_held", "aborted", "asked_at", "first", "high_watermark", "last_stable", "log_start", "scan", "seat")
 
     def __init__(self, seat: Seat, first: int, found: Scan, answer: PartitionAnswer) -> None:
         self.seat, self.first, self.scan = seat, first, found
-        self.aborted = answer.aborted
+        self.aborted, self.asked_at = answer.aborted, seat.answered_at
         self.high_watermark, self.last_stable = answer.high_watermark, answer.last_stable
         self.log_start = answer.log_start
         self._held = found.size

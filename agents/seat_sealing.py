@@ -32,9 +32,19 @@ if TYPE_CHECKING:
     Load = tuple[SourceSeat, int, Chunk, Fetched | None]
 
 _log = logging.getLogger(__name__)
+_STALE_AFTER = 8.0  # seconds; less than a session of the group lasts
 _TAIL_AFTER = 3.0  # seconds without anything to seal, after which an envelope says so
 _RECORDS = Caps().records  # no mirror believes more in an envelope
 _BESIDE = 1024  # bytes that an envelope may have beside its batches
+
+
+def _stale(asked_at: float) -> bool:
+    """Tell whether a source's answer is so old that another worker may have taken over and sealed on since.
+
+    We did not run for a while, then. With the source's end of that time, an envelope of now would say that the source
+    went back behind what was delivered, and a mirror would hold its partition until a person looks.
+    """
+    return asyncio.get_running_loop().time() - asked_at > _STALE_AFTER
 
 
 class SeatSealing:
@@ -95,6 +105,9 @@ class SeatSealing:
     def _close_tail(self, seat: SourceSeat, epoch: int) -> None:
         if seat.epoch != epoch:
             return
+        if seat.seat is None or _stale(seat.seat.answered_at):
+            asyncio.get_running_loop().call_later(_TAIL_AFTER, self._close_tail, seat, epoch)
+            return
         tail, seat.tail = seat.tail, -1
         if tail > seat.sealed_to:
             # What is before it was handed on before it was noted: as an event of the lane it stays in order.
@@ -142,6 +155,9 @@ class SeatSealing:
         """Seal one chunk and send it on its way."""
         seat, epoch, chunk, fetched = load
         if seat.epoch != epoch or seat.held or chunk.next <= seat.sealed_to:
+            return
+        if fetched is not None and _stale(fetched.asked_at):
+            self.read_on(seat)
             return
         for each in believable(chunk, seat.sealed_to):
             if seat.epoch == epoch:  # else it is held, or the session ended

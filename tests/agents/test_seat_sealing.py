@@ -176,3 +176,26 @@ async def test_a_compacted_topic_arrives_without_what_is_gone(world: World) -> N
         await until(lambda: len(world.paris.got()) == 6)
         assert world.paris.got() == [*some(5), Made(NOW, b"gone", None, [])]
         assert mirror.state() == "flowing"
+
+
+@in_world
+async def test_what_was_read_before_a_long_sleep_is_read_anew_and_not_sealed(world: World) -> None:
+    """Another worker may have sealed on meanwhile: the source's end of that time is no news any more."""
+    sealer, _mirror = await world.flow()
+    ages, take = [100.0, 0.0], seat_sealing.SeatSealing.take
+    seen: list[int] = []
+
+    def late(self: seat_sealing.SeatSealing, load: seat_sealing.Load) -> None:
+        assert load[3] is not None
+        load[3].asked_at -= ages[min(len(seen), 1)]
+        take(self, load)
+        seen.append(sealer.seat().envelopes)
+
+    seat_sealing.SeatSealing.take = late  # type: ignore[method-assign]
+    try:
+        world.berlin.send(some(3))
+        await until(lambda: len(world.paris.got()) == 3)
+    finally:
+        seat_sealing.SeatSealing.take = take  # type: ignore[method-assign]
+    assert seen == [0, 1]
+    assert world.paris.got() == some(3)
