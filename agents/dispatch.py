@@ -36,7 +36,9 @@ def pieces(opened: Opened, from_offset: int) -> list[Piece]:
             f"{count} records in {len(headers)} batches, not {inner.record_count} in {inner.batch_count} as stated"
         )
         raise Implausible(message)
-    kept = [(data, header) for header in headers if header.last_offset >= from_offset]
+    if from_offset > inner.first:
+        headers = [header for header in headers if header.last_offset >= from_offset]
+    kept = [(data, header) for header in headers]
     if kept and kept[0][1].base_offset < from_offset:
         trimmed = trim(kept[0][1].cut_from(data), from_offset)
         whole = None if trimmed is None else memoryview(trimmed)
@@ -89,8 +91,7 @@ class Dispatch:
         self._entry[1] += 1
         work.outstanding += 1
         work.side.budget.add(self._size)
-        size = sum([header.size for _, header in batches])
-        staged = Staged(opened.source, batches, size, self._done, self._refused, self._wanted)
+        staged = Staged(opened.source, batches, self._size, self._done, self._refused, self._wanted)
         work.side.sink.stage(standing.sink_topic, self._seat.partition, staged)
 
     def _wanted(self) -> bool:
