@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from sealwire.agents.tally import Tally
 from sealwire.keys.reason import Reason
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ def _fill(samples: _Samples, told: Mapping[str, Any]) -> None:
         add("retrying_partitions", count, cluster)
     add("loop_lag_seconds", told.get("loop_lag_s"))
     add("parked_sessions", told.get("parked_sessions"))
-    _passed(add, told.get("passed", {}))
+    nothing = Tally().row()  # a rate over the first envelope of a channel would be missed without it
+    quiet = {entry["channel"]: nothing for entry in told.get("channels", ())}
+    _passed(add, {**quiet, **told.get("passed", {})})
     _refused(add, told)
     _channels(add, told.get("channels", ()))
     _partitions(add, told.get("partitions", ()))

@@ -119,6 +119,12 @@ def test_every_reason_is_at_zero_before_anything_is_refused() -> None:
     assert reasons == {str(reason) for reason in Reason}
 
 
+def test_a_channel_is_at_zero_before_anything_passed() -> None:
+    found = scrape(snapshot(passed={}))
+    assert value(found, "sealwire_records_total", direction="seal", channel="orders", stage="delivered") == 0
+    assert value(found, "sealwire_last_delivery_timestamp_seconds", direction="seal", channel="orders") is None
+
+
 def test_many_source_partitions_have_no_series_of_their_own() -> None:
     def series(count: int) -> int:
         samples = scrape(snapshot(partitions=[row(number) for number in range(count)]))
