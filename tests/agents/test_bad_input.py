@@ -10,9 +10,10 @@ import pytest
 from batch_made import NOW, Made, build, some
 from fake_broker import FETCH, FakeBroker
 from in_loop import in_loop, until
+from test_batches import RECORDED
 from test_reader import Taker, started
 
-from sealwire.agents.batches import MAX_HOLE
+from sealwire.agents.batches import MAX_HOLE, OldFormat
 from sealwire.agents.seat import ReadRefused
 from sealwire.agents.settings import Cluster
 
@@ -99,6 +100,20 @@ async def test_a_lie_that_stays_ends_the_seat_in_its_own_words() -> None:
         await until(lambda: taker.errors)
         assert isinstance(taker.errors[0], ReadRefused)
         assert "3 records, last offset delta 1" in str(taker.errors[0])
+        await reader.stop()
+
+
+@in_loop
+async def test_an_old_message_format_ends_the_seat_by_its_name_when_what_is_before_it_was_given() -> None:
+    async with FakeBroker() as fake:
+        old = bytes.fromhex(RECORDED["v1", "plain"])
+        answers = [build(some(3), 10) + old, old]
+        fake.on[FETCH] = lambda _body: fake.fetched("t", 0, answers.pop(0), high_watermark=15)
+        reader, taker = await started(Cluster(fake.bootstrap)), Taker()
+        taker.seat(reader, "t", 0, 10)
+        await until(lambda: taker.errors)
+        assert isinstance(taker.errors[0], OldFormat)
+        assert taker.made["t", 0] == some(3)
         await reader.stop()
 
 
