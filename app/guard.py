@@ -71,7 +71,7 @@ def _write(error: BaseException, directory: Path | None) -> str:
     """Write the traceback where only its owner reads it; the same one again, of a worker in a loop, is kept once."""
     text = "".join(traceback.format_exception(error))
     name = f"sealwire-error-{hashlib.sha256(text.encode()).hexdigest()[:12]}.txt"
-    for place in (directory, Path(tempfile.gettempdir())):
+    for place in (directory, _temporary()):
         if place is None or not place.is_dir():
             continue
         try:
@@ -84,3 +84,10 @@ def _write(error: BaseException, directory: Path | None) -> str:
             out.write(text)
         return str(place / name)
     return "no file: none could be written"
+
+
+def _temporary() -> Path | None:
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:  # a read-only root without a /tmp
+        return None

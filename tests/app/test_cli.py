@@ -183,3 +183,14 @@ def test_the_examples_are_right_but_for_the_client_file_that_is_yours(tmp_path: 
         copy.write_text(example.read_text().replace("/var/lib/sealwire", str(tmp_path / "state")))
         ended = run("-m", "faust", "-A", "sealwire.app.seal", "worker", SEALWIRE_NODE=str(copy))
         assert "to mend" not in ended.stderr, ended.stderr
+
+
+def test_where_nothing_can_be_written_an_unforeseen_error_is_said_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr("tempfile.gettempdir", none)
+    assert guard.say(RuntimeError("unforeseen")) == 1
+    assert "no file: none could be written" in capsys.readouterr().err
