@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from fleet import Fleet
 from fleet_load import Size, Totals, read, totals
+from traffic import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,8 @@ def test_a_fleet_under_load_delivers_every_record_in_order_whoever_comes_and_goe
         fleet.await_delivered(load.rest())  # what the frozen ones had in hand was done by others
         fleet.thaw(pids, sealers[2], mirrors[2])
         load.per_second = SIZE.per_second
+        if FULL:  # once more, waking while others go on
+            fleet.thaw(fleet.freeze(sealers[1], mirrors[1]), sealers[1], mirrors[1])
         fleet.leave(*sealers[1:], *mirrors[1:])  # one a side has all partitions
         load.per_second = 20_000
         while load.count < SIZE.records:
@@ -74,5 +77,7 @@ def _may_repeat(fleet: Fleet) -> set[str]:
 def _tell(fleet: Fleet, record_property: Callable[[str, object], None]) -> None:
     record_property("steps", [f"{step.words}: {step.took:.1f} s; {step.lanes}" for step in fleet.steps])
     record_property("pauses", fleet.pauses_by_step())
+    statements = {topic: count_of(fleet.world.cloud, f"fleet.{topic}") for topic in ("control", "sessions")}
+    record_property("statements", statements)
     record_property("counted", fleet.sampler.counted)
     record_property("peak memory, MB", {name: peak // 10**6 for name, peak in sorted(fleet.sampler.memory.items())})
