@@ -17,7 +17,7 @@ from sealwire.agents.cursors import CursorLog, position_key
 from sealwire.agents.dispatch import Dispatch
 from sealwire.agents.seat import OffsetOutOfRange
 from sealwire.agents.standings import Standings
-from sealwire.agents.topics import lane_of
+from sealwire.agents.topics import dealt
 from sealwire.keys.cursor import CloudPlace, Deliver, Duplicate, Gap, Hold, Rules, State, Trim, advance
 from sealwire.keys.delivery import Position
 from sealwire.keys.envelope import Place
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sealwire.agents.topics import Facts
 
 _log = logging.getLogger(__name__)
+_MISSING = "cloud topic {} is missing: at the sending site, sealwire topics apply makes it"
 _AHEAD = b"ahead of our clock"
 _CLOSE_WITHIN = 3.0  # seconds
 _READ_AGAIN = 5.0  # seconds after a cloud partition that could not be read
@@ -61,28 +62,34 @@ class OpenWork:
         for seat in self.seats.values():
             seat.expire()
             self._write_position(seat)
-        for route in self.side.settings.open:
+        side = self.side
+        side.trouble = {**facts.troubles}
+        there: set[tuple[str, int]] = set()
+        for route in facts.routes:
             cloud = facts.cloud.get(route.cloud_topic)
             if cloud is None:
-                words = (
-                    f"cloud topic {route.cloud_topic} is missing: at the sending site, sealwire topics apply makes it"
-                )
-                self.side.trouble[route.cloud_topic] = words
-                self.side.say(words)
+                words = side.watch.forbidden("cloud", route.cloud_topic) or _MISSING.format(route.cloud_topic)
+                side.trouble[route.cloud_topic] = words
+                side.say(words)
+                there.update(where for where in self.seats if where[0] == route.cloud_topic)  # the cloud may lie
                 continue
-            self.side.trouble.pop(route.cloud_topic, None)
-            for partition in range(cloud.partitions):
+            ours = dealt(route.cloud_topic, cloud.partitions, self._lane.number, side.settings.lanes)
+            there.update((route.cloud_topic, partition) for partition in ours)
+            for partition in ours:
                 where = (route.cloud_topic, partition)
-                if lane_of(*where, self.side.settings.lanes) != self._lane.number:
-                    continue
                 known = self.seats.get(where)
-                if known is not None and known.topic_id == cloud.topic_id:
+                if known is not None and known.topic_id == cloud.topic_id and known.route == route:
                     continue
                 if known is not None:
                     self._unseat(known)
+                    if known.topic_id != cloud.topic_id:
+                        _log.warning("%s[%d] was made anew in the cloud: it is read from its beginning", *where)
                 seat = CloudSeat(route, partition, cloud.topic_id, -1, -1)
                 self.seats[where] = seat
                 await self._start(seat)
+        for where in self.seats.keys() - there:
+            self._unseat(self.seats.pop(where))
+            _log.warning("%s[%d] is opened no more: its topic, or its mapping, is gone", *where)
 
     async def _start(self, seat: CloudSeat) -> None:
         position = self._positions.get(seat.where)
@@ -120,7 +127,8 @@ class OpenWork:
 
     def _failed(self, seat: CloudSeat, error: Exception) -> None:
         seat.seat = None
-        _log.warning("%s[%d]: %s", *seat.where, error)
+        if seat.why != str(error):  # it is tried again every few seconds
+            _log.warning("%s[%d]: %s", *seat.where, error)
         if isinstance(error, OffsetOutOfRange):
             # The cloud's offsets prove nothing: cursors tell duplicates and gaps whatever is served from here on.
             seat.go_back(error.log_start)

@@ -15,6 +15,8 @@ from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys import grant
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealwire.agents.control import Control
     from sealwire.agents.settings import Settings
     from sealwire.keys.keypackage import KeyPackage
@@ -24,10 +26,13 @@ _log = logging.getLogger(__name__)
 
 
 class Neighbours:
-    """Grants what we can open to members of our site that announce receiving keys."""
+    """Grants what we can open to members of our site that announce receiving keys.
 
-    def __init__(self, settings: Settings, control: Control) -> None:
-        self._settings, self._control = settings, control
+    ``cloud_topics`` names the cloud topics that we open for a channel.
+    """
+
+    def __init__(self, settings: Settings, control: Control, cloud_topics: Callable[[str], list[str]]) -> None:
+        self._settings, self._control, self._cloud_topics = settings, control, cloud_topics
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
         control.on_keys = self._queue.put_nowait
 
@@ -62,7 +67,7 @@ class Neighbours:
 
     def _package(self, member_id: bytes, session: InboundSession, now: int) -> tuple[bytes, KeyPackage] | None:
         """Its key package, where it may read every cloud topic that we open for the session's channel."""
-        topics = [route.cloud_topic for route in self._settings.open if route.channel == session.channel]
+        topics = self._cloud_topics(session.channel)
         found = [dict(self._control.trust.readers(session.channel, topic, now)).get(member_id) for topic in topics]
         packages = [package for package in found if package is not None]
         return (member_id, packages[0]) if packages and len(packages) == len(topics) else None

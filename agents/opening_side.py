@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sealwire.agents.lane import Lane
     from sealwire.agents.ports import Reader, Writer
     from sealwire.agents.settings import Settings
+    from sealwire.agents.standings import Standing
     from sealwire.agents.topics import TopicWatch
     from sealwire.keys.reason import Reason
 
@@ -51,7 +52,10 @@ class Opening(Side):
         self.sink = Sink(settings, local_writer, watch)
         self._sampled: dict[str, list[float]] = {}
         control.on_sessions = self._on_sessions
-        self.neighbours = Neighbours(settings, control)
+        self.neighbours = Neighbours(settings, control, self._cloud_topics)
+
+    def _cloud_topics(self, channel: str) -> list[str]:
+        return [route.cloud_topic for route in self.watch.facts.routes if route.channel == channel]
 
     def make(self, lane: Lane) -> OpenWork:
         """Make the work of a lane."""
@@ -59,7 +63,7 @@ class Opening(Side):
 
     def elsewhere(self, place: Place) -> Iterator[Place]:
         """Name the other places that an envelope could have been copied from, for its right Reason."""
-        for route in self.settings.open:
+        for route in self.watch.facts.routes:
             facts = self.watch.facts.cloud.get(route.cloud_topic)
             for partition in range(facts.partitions if facts is not None else 0):
                 other = Place(self.project_id, route.channel, route.cloud_topic, partition)
@@ -124,7 +128,7 @@ class Opening(Side):
         """Describe channels and source partitions."""
         now = clock.now()
         channels = []
-        for channel in sorted({route.channel for route in self.settings.open}):
+        for channel in sorted({each.channel for each in (*self.settings.routes, *self.settings.patterns)}):
             live = [s for s in self.control.sessions.values() if s.channel == channel and s.not_after > now]
             newest = max(live, key=lambda s: s.made_at, default=None)
             channels.append(
@@ -135,9 +139,14 @@ class Opening(Side):
                     "session_age_ms": now - newest.made_at if newest else None,
                 }
             )
-        rows = [standing.row() for work in self._works() for standing in work.standings]
+        rows = [self._row(standing) for work in self._works() for standing in work.standings]
         waits = sum(len(seat.parked) for work in self._works() for seat in work.seats.values())
         return {"channels": channels, "partitions": rows, "parked_sessions": waits}
+
+    def _row(self, standing: Standing) -> dict[str, Any]:
+        row = standing.row()
+        lacking = self.sink.lacking.get((standing.sink_topic, standing.cursor.source.partition))
+        return {**row, "state": "waiting", "why": lacking} if lacking and row["state"] == "flowing" else row
 
     @property
     def troubles(self) -> dict[str, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from sealwire.agents.seat_sealing import SeatSealing
 from sealwire.agents.source_seat import SourceSeat
-from sealwire.agents.topics import lane_of
+from sealwire.agents.topics import dealt
 
 if TYPE_CHECKING:
     from sealwire.agents.admin import TopicFacts
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from sealwire.agents.positions import Position
     from sealwire.agents.sealing import Sealing
     from sealwire.agents.seat_sealing import Load
+    from sealwire.agents.settings import SealRoute
     from sealwire.agents.topics import Facts
 
+_log = logging.getLogger(__name__)
 _STARTS_AT_ONCE = 32
 _CLOSE_WITHIN = 3.0  # seconds for what is in flight when a lane is given up in order
 
@@ -37,44 +40,58 @@ class SealWork:
     # Dealing
 
     async def deal(self, facts: Facts) -> None:
-        """Seat the source partitions of this lane that can be sealed now."""
+        """Seat the source partitions of this lane that can be sealed now, and give up those that are no more."""
+        side = self._side
+        side.trouble = {**facts.troubles}
         fresh: list[SourceSeat] = []
-        for route in self._side.settings.seal:
+        there: set[tuple[str, int, str]] = set()
+        for route in facts.routes:
             source, cloud = facts.local.get(route.source_topic), facts.cloud.get(route.cloud_topic)
             if source is None:
-                self._side.say(f"local topic {route.source_topic} is not there yet: waiting for it")
+                words = side.watch.forbidden("local", route.source_topic)
+                if words:
+                    side.trouble[route.source_topic] = words
+                    there.update(where for where in self.seats if where[0] == route.source_topic)
+                else:
+                    side.say(f"local topic {route.source_topic} is not there: waiting for it")
                 continue
+            side.forget(f"local topic {route.source_topic} is not there: waiting for it")
+            lacking = ""
             if cloud is None:
-                self._side.trouble[route.cloud_topic] = (
+                lacking = side.watch.forbidden("cloud", route.cloud_topic) or (
                     f"cloud topic {route.cloud_topic} is missing: sealwire topics apply makes it"
                 )
-                self._side.say(self._side.trouble[route.cloud_topic])
-                continue
-            self._side.trouble.pop(route.cloud_topic, None)
-            fresh += self._dealt(route, source, cloud)
+                side.trouble[route.cloud_topic] = lacking
+                side.say(lacking)
+            side.senders.cover(route.channel, route.cloud_topic)
+            for partition in dealt(route.source_topic, source.partitions, self._lane.number, side.settings.lanes):
+                there.add((route.source_topic, partition, route.channel))
+                fresh += self._dealt(route, partition, source, lacking or _too_few(route, partition, cloud))
+        for where in self.seats.keys() - there:
+            self.sealing.unseat(self.seats.pop(where))
+            _log.warning("%s[%d] is sealed no more: its topic, or its mapping, is gone", *where[:2])
         await self._seat_all(fresh)
 
-    def _dealt(self, route: Any, source: TopicFacts, cloud: TopicFacts) -> list[SourceSeat]:  # noqa: ANN401
-        fresh = []
-        for partition in range(source.partitions):
-            where = (route.source_topic, partition, route.channel)
-            if lane_of(route.source_topic, partition, self._side.settings.lanes) != self._lane.number:
-                continue
-            known = self.seats.get(where)
-            if known is not None and known.topic_id == source.topic_id:
-                continue
-            if partition >= cloud.partitions:
-                self._side.say(
-                    f"{route.source_topic}[{partition}] waits: cloud topic {route.cloud_topic} has "
-                    f"{cloud.partitions} partitions; sealwire topics apply grows it"
-                )
-                continue
-            if known is not None:  # the topic was made anew: another source partition
-                self.sealing.unseat(known)
-            seat = SourceSeat(route, partition, source.topic_id, -1, log_start=True, position=-1)
-            self.seats[where] = seat
-            fresh.append(seat)
-        return fresh
+    def _dealt(self, route: SealRoute, partition: int, source: TopicFacts, lacking: str) -> list[SourceSeat]:
+        """Give the seat of a source partition when it is to be seated now; ``lacking`` says what it waits for."""
+        where = (route.source_topic, partition, route.channel)
+        known = self.seats.get(where)
+        if known is not None and known.topic_id == source.topic_id and known.route == route:
+            if known.lacking == lacking or not known.lacking:
+                return []  # what flows goes on, even where the cloud seems to have lost its topic: its writer says so
+            if lacking:
+                known.lacking = known.why = lacking
+                known.changed = True
+                return []
+        if known is not None:  # the topic was made anew: another source partition
+            self.sealing.unseat(known)
+        seat = SourceSeat(route, partition, source.topic_id, -1, log_start=True, position=-1)
+        seat.lacking = seat.why = lacking
+        self.seats[where] = seat
+        if lacking:
+            self._side.say(f"{route.source_topic}[{partition}] waits: {lacking}")
+            return []
+        return [seat]
 
     async def _seat_all(self, fresh: list[SourceSeat]) -> None:
         if not fresh:
@@ -95,6 +112,8 @@ class SealWork:
             self.sealing.read_on(seat)
 
         await asyncio.gather(*(start(seat) for seat in fresh))
+
+    # Sealing
 
     def resume(self, channel: str) -> None:
         """A session began: read on what waited for one."""
@@ -130,3 +149,9 @@ class SealWork:
             for seat in self.seats.values():
                 if seat.begun:
                     self._side.moved[seat.where] = self.sealing.position(seat)
+
+
+def _too_few(route: SealRoute, partition: int, cloud: TopicFacts | None) -> str:
+    if cloud is None or partition < cloud.partitions:
+        return ""
+    return f"cloud topic {route.cloud_topic} has {cloud.partitions} partitions; sealwire topics apply grows it"

@@ -17,6 +17,8 @@ from sealwire.keys.opening import Caps
 from sealwire.keys.progress import PartitionProgress, State, TopicProgress
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sealwire.agents.control import Control
     from sealwire.agents.lane import Lane
     from sealwire.agents.ports import Reader, Writer
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 _COMMIT_EVERY = 1.0  # seconds
 _COMMIT_ALL_EVERY = 3600.0  # seconds
 _SOURCE_AWAY_MS = 10_000
-_HELD_EVERY = 60.0  # seconds
+_HELD_EVERY, _UNASKED_EVERY = 60.0, 600.0  # seconds
 _WHOLE = Room(Caps().envelope, Caps().envelope)  # no mirror opens a larger one
 _STATES = {"flowing": State.LIVE, "waiting": State.LIVE, "held": State.HELD}
 
@@ -43,13 +45,20 @@ class Sealing(Side):
         self.budget = source.budget
         self.moved: dict[tuple[str, int], Position] = {}
         self.positions = Positions(settings.local, f"sealwire-{settings.identity}", settings.positions_group)
-        self.rooms = Rooms(settings.cloud, f"sealwire-{settings.identity}", _WHOLE)
+        self.rooms = Rooms(settings.cloud, f"sealwire-{settings.identity}", _WHOLE, _UNASKED_EVERY)
         self.senders = Senders(settings, control, self._on_session, self._progress_of)
         control.on_members = self.senders.news
+        watch.begun = self._begun
 
     def make(self, lane: Lane) -> SealWork:
         """Make the work of a lane."""
         return SealWork(lane, self)
+
+    async def _begun(self, topics: Mapping[str, int]) -> frozenset[str]:
+        """Tell of which topics, given with their numbers of partitions, something was sealed here before."""
+        asked = [(topic, partition) for topic, count in topics.items() for partition in range(count)]
+        known = await self.positions.load(asked)
+        return frozenset(topic for topic, _partition in {*known, *(self.moved.keys() & set(asked))})
 
     def words(self, topic_id: bytes) -> str:
         """Return what is committed beside an offset: the topic's id and the cluster's."""

@@ -59,11 +59,16 @@ class Senders:
         self._channels: dict[str, set[str]] = {}
         for route in settings.seal:
             self._channels.setdefault(route.channel, set()).add(route.cloud_topic)
+        for pattern in settings.seal_patterns:
+            self._channels.setdefault(pattern.channel, set())
         self._sending: dict[str, Sending] = {}
         self._numbers: dict[str, int] = {}
         self._used: dict[bytes, int] = {}
         self._news = asyncio.Event()
-        self.why: dict[str, str] = dict.fromkeys(self._channels, "no session yet")
+        self.why: dict[str, str] = {
+            channel: "no session yet" if topics else "no topic matches yet"
+            for channel, topics in self._channels.items()
+        }
 
     def current(self, channel: str) -> Sending | None:
         """Return the channel's session, or None while there is none to seal under (``why`` tells)."""
@@ -76,12 +81,25 @@ class Senders:
         """Look at the readers again soon."""
         self._news.set()
 
+    def cover(self, channel: str, cloud_topic: str) -> None:
+        """Seal for one more cloud topic: from now on only under a session whose readers may all read it.
+
+        A topic stays covered for as long as the worker lives, so a session is never granted to more than may read all.
+        """
+        if cloud_topic in self._channels[channel]:
+            return
+        self._channels[channel].add(cloud_topic)
+        sending = self._sending.get(channel)
+        if sending is not None and not sending.reader_ids <= {member for member, _ in self.readers(channel)}:
+            self._end(channel, "its readers change with its topics: a new session begins")
+        self.news()
+
     async def keep(self) -> None:
         """Begin sessions when they are due, for ever."""
         while True:
             self._news.clear()
             good = True
-            for channel in self._channels:
+            for channel in [each for each, topics in self._channels.items() if topics]:
                 good = await self._look(channel) and good
             try:
                 async with asyncio.timeout(_LOOK_EVERY if good else _TRY_AGAIN):

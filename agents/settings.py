@@ -36,6 +36,31 @@ class SealRoute:
     compress: bool = True
     padding: bool = False
 
+    @property
+    def reads(self) -> str:
+        """The topic that is read."""
+        return self.source_topic
+
+    @property
+    def writes(self) -> str:
+        """The topic that is written."""
+        return self.cloud_topic
+
+
+@dataclass(frozen=True)
+class SealPattern:
+    """A mapping of many local topics: those whose whole name matches, each into the cloud topic that ``to`` makes."""
+
+    channel: str
+    pattern: str
+    to: str
+    compress: bool = True
+    padding: bool = False
+
+    def route(self, source_topic: str, cloud_topic: str) -> SealRoute:
+        """Give the route of one match."""
+        return SealRoute(self.channel, source_topic, cloud_topic, compress=self.compress, padding=self.padding)
+
 
 @dataclass(frozen=True)
 class OpenRoute:
@@ -50,10 +75,38 @@ class OpenRoute:
     sink_topic: str
     begin_anywhere: bool = False
 
+    @property
+    def reads(self) -> str:
+        """The topic that is read."""
+        return self.cloud_topic
+
+    @property
+    def writes(self) -> str:
+        """The topic that is written."""
+        return self.sink_topic
+
+
+@dataclass(frozen=True)
+class OpenPattern:
+    """A mapping of many cloud topics: those whose whole name matches, each to the local topic that ``to`` makes."""
+
+    channel: str
+    pattern: str
+    to: str
+    begin_anywhere: bool = False
+
+    def route(self, cloud_topic: str, sink_topic: str) -> OpenRoute:
+        """Give the route of one match."""
+        return OpenRoute(self.channel, cloud_topic, sink_topic, begin_anywhere=self.begin_anywhere)
+
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that one worker needs to know, but its secrets."""
+    """Everything that one worker needs to know, but its secrets.
+
+    No pattern of the worker's direction reads a topic that one of ``never_read`` matches, nor writes one that one of
+    ``never_write`` does.
+    """
 
     project: str
     site: str
@@ -64,12 +117,27 @@ class Settings:
     cloud: Cluster
     seal: tuple[SealRoute, ...] = ()
     open: tuple[OpenRoute, ...] = ()
+    seal_patterns: tuple[SealPattern, ...] = ()
+    open_patterns: tuple[OpenPattern, ...] = ()
+    never_read: tuple[str, ...] = ()
+    never_write: tuple[str, ...] = ()
+    manage_topics: bool = False
     lanes: int = 16
     linger_ms: int = 10
     chunk_bytes: int = 900_000
     in_flight_bytes: int = 48 * 1024 * 1024
     web_port: int = 0
     web_host: str = "127.0.0.1"
+
+    @property
+    def routes(self) -> tuple[SealRoute, ...] | tuple[OpenRoute, ...]:
+        """The mappings by name of this worker's direction."""
+        return self.seal if self.direction == "seal" else self.open
+
+    @property
+    def patterns(self) -> tuple[SealPattern, ...] | tuple[OpenPattern, ...]:
+        """The mappings by regular expression of this worker's direction, in the order of the YAML."""
+        return self.seal_patterns if self.direction == "seal" else self.open_patterns
 
     @property
     def app_id(self) -> str:

@@ -49,3 +49,7 @@ class Side:
         if words not in self._said:
             self._said.add(words)
             _log.warning(words)
+
+    def forget(self, words: str) -> None:
+        """Let the log be told again what is over, should it come back."""
+        self._said.discard(words)

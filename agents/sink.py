@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _ROUND_BYTES = 4 * 1024 * 1024
 _TRY_AGAIN = 2.0  # seconds
+_UNASKED_EVERY = 3600.0  # seconds: each time the cloud is read again from where it was refused
 _RAISE = ": raise its max.message.bytes (kafka-configs.sh), and it goes on"
 
 
@@ -170,12 +171,13 @@ class Sink:
     def __init__(self, settings: Settings, writer: Writer, watch: TopicWatch) -> None:
         self.writer = writer
         self._settings, self._watch = settings, watch
-        self.rooms = Rooms(settings.local, "sealwire-sink", WIDE)
+        self.rooms = Rooms(settings.local, "sealwire-sink", WIDE, _UNASKED_EVERY)
         self._partitions: dict[tuple[str, int], SinkPartition] = {}
         self._known: dict[str, int] = {}
         self._admin: Admin | None = None
         self._making = asyncio.Lock()
         self.trouble: dict[str, str] = {}
+        self.lacking: dict[tuple[str, int], str] = {}  # partitions that wait for their topic, in words
 
     def stage(self, topic: str, partition: int, staged: Staged) -> None:
         """Queue the batches of one envelope for a sink partition; ``done`` or ``refused`` is called later."""
@@ -194,15 +196,20 @@ class Sink:
                 if self._known.get(topic, 0) <= partition:
                     await self._look(topic)
             if self._known.get(topic, 0) <= partition:
-                words = f"sink topic {topic} has {self._known.get(topic, 0)} partitions; {partition} waits for growth"
-                if self.trouble.get(topic) != words:
-                    _log.warning(words)
-                self.trouble[topic] = words
+                there = self._known.get(topic, 0)
+                words = self.trouble.setdefault(
+                    topic, f"sink topic {topic} has {there} partitions: grow it with Kafka's tools, the rest waits"
+                )
+                if (topic, partition) not in self.lacking:
+                    _log.warning("%s[%d] waits: %s", topic, partition, words)
+                self.lacking[topic, partition] = words
                 await asyncio.sleep(_TRY_AGAIN)
+        self.lacking.pop((topic, partition), None)
         self.trouble.pop(topic, None)
 
     async def _look(self, topic: str) -> None:
         facts = self._watch.facts
+        self.trouble.pop(topic, None)
         if topic in facts.local:
             self._known[topic] = facts.local[topic].partitions
             return
@@ -213,7 +220,7 @@ class Sink:
                 wanted = max(
                     (
                         facts.cloud[route.cloud_topic].partitions
-                        for route in self._settings.open
+                        for route in facts.routes
                         if route.sink_topic == topic and route.cloud_topic in facts.cloud
                     ),
                     default=1,

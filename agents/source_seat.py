@@ -30,6 +30,7 @@ class SourceSeat:
     begun: bool = False  # the position is one that was committed or acknowledged, not merely where the log starts
     epoch: int = 0  # counts seatings: what comes from an older one is dropped
     why: str = ""
+    lacking: str = ""  # what must be there in the cloud before it can be seated
     held: str = ""
     refused_by: Literal["", "source", "cloud"] = ""
     said: str = ""  # of what holds it, into the log

@@ -140,6 +140,7 @@ def topics_apply(node_file: Path, config: Path | None, retention_days: int, *, y
     Safe to run again. Nothing is ever removed, and the settings of topics that exist are left alone.
     """
     from sealwire.agents.admin import Admin  # noqa: PLC0415
+    from sealwire.agents.cloud_topic import MESSAGE_BYTES  # noqa: PLC0415
     from sealwire.app import topics as making  # noqa: PLC0415
 
     node = require(node_file)
@@ -160,10 +161,12 @@ def topics_apply(node_file: Path, config: Path | None, retention_days: int, *, y
     local = making.run(node.local, local_topics())
     steps, small = making.run(cloud, look())
     _show(screen_, f"Cloud topics at {cloud.bootstrap}", steps)
+    for words in making.left_out(node, "seal", local) if node.sealing else ():
+        click.echo(f"warning: {words}", err=True)
     for topic, takes in small.items():
         click.echo(
-            f"warning: {topic} takes records of {takes} bytes at most, an envelope may have {making.MESSAGE_BYTES}: "
-            f"kafka-configs --alter --topic {topic} --add-config max.message.bytes={making.MESSAGE_BYTES}",
+            f"warning: {topic} takes records of {takes} bytes at most, an envelope may have {MESSAGE_BYTES}: "
+            f"kafka-configs --alter --topic {topic} --add-config max.message.bytes={MESSAGE_BYTES}",
             err=True,
         )
     if retention_days > making.SESSIONS_DAYS:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import yaml
 
 from sealwire.agents.settings import Cluster, Direction, Settings
-from sealwire.app import clientfile, machine, names
+from sealwire.app import clientfile, crossing, machine, names
 from sealwire.app.document import Findings, Section, Word, read_document
 from sealwire.app.faults import Fault, Faults
 from sealwire.app.machine import DIRECTIONS, LOCALHOST, path_of
@@ -25,7 +25,6 @@ MOST_LANES: Final = 256
 LINGER_MS: Final = 10
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
-LATER: Final = (("manage_topics", "remove it, and run `sealwire topics apply`"),)
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,12 @@ class Node:
     log_level: str = "info"
     log_format: str = "text"
     web_host: str = LOCALHOST
+    manage_topics: bool = False
+
+    @property
+    def one_cluster(self) -> bool:
+        """Whether local and cloud are the same cluster, as far as their addresses tell."""
+        return bool(_addresses(self.local) & _addresses(self.cloud))
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -69,7 +74,7 @@ class Node:
 
     def settings(self, direction: Direction) -> Settings:
         """Give what the agents of a direction are told."""
-        return Settings(
+        told = Settings(
             project=self.project,
             site=self.site,
             identity=self.identities[direction],
@@ -77,13 +82,13 @@ class Node:
             state=self.directory(direction),
             local=self.local,
             cloud=self.cloud,
-            seal=tuple(mapping.route() for mapping in self.sealing) if direction == "seal" else (),
-            open=tuple(mapping.route() for mapping in self.opening) if direction == "open" else (),
+            manage_topics=self.manage_topics,
             lanes=self.lanes,
             linger_ms=self.linger_ms,
             web_port=self.web_ports[direction],
             web_host=self.web_host,
         )
+        return crossing.mapped(told, self.sealing, self.opening, one_cluster=self.one_cluster)
 
 
 def load(path: Path) -> Node | list[Fault]:
@@ -125,9 +130,10 @@ def _read_node(document: Section, path: Path, findings: Findings) -> Node | None
     lanes = document.number("lanes", LANES, 1, MOST_LANES)
     linger_ms = document.number("linger_ms", LINGER_MS, 0, 10_000)
     level = document.choice("log_level", LOG_LEVELS, "info")
+    manage_topics = document.flag("manage_topics", default=False)
     log_format = document.choice("log_format", LOG_FORMATS, "text")
     web_host = machine.web_host(document)
-    document.close(LATER)
+    document.close()
     if findings.faults or local is None or cloud is None:
         return None
     return Node(
@@ -146,6 +152,7 @@ def _read_node(document: Section, path: Path, findings: Findings) -> Node | None
         log_level=level.text if level else "info",
         log_format=log_format.text if log_format else "text",
         web_host=web_host,
+        manage_topics=manage_topics,
     )
 
 

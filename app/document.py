@@ -156,6 +156,16 @@ class Section:
             return default
         return number
 
+    def flag(self, setting: str, *, default: bool) -> bool:
+        """Give true or false, the default when missing or refused."""
+        node = self.value(setting)
+        if node is None:
+            return default
+        if isinstance(node, yaml.ScalarNode) and node.value in {"true", "false"} and not node.style:
+            return bool(node.value == "true")
+        self.fault(setting, f"must be true or false, not {kind(node)}", f"left out it is {str(default).lower()}")
+        return default
+
     def section(self, setting: str, *, required: bool = False, cure: str = "") -> Section | None:
         """Give a section below this one."""
         node = self.value(setting, required=required, cure=cure)

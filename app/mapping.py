@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sealwire.agents.settings import OpenRoute, SealRoute
+from sealwire.agents import patterns
+from sealwire.agents.settings import OpenPattern, OpenRoute, SealPattern, SealRoute
 from sealwire.app.names import channel_problem, collision, project_topics, topic_problem
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ ENTRY: Final = (
     "an entry is {channel: NAME, seal: LOCAL TOPIC, to: CLOUD TOPIC} "
     "or {channel: NAME, open: CLOUD TOPIC, to: LOCAL TOPIC}"
 )
+BY_PATTERN: Final = 'a mapping of many topics is {channel: NAME, seal: "^erp[.](.*)$", to: "acme.erp.\\\\1"}'
 LATER: Final = tuple(
     (name, "remove it")
     for name in ("backfill", "hold_secrets", "keep", "layout", "max_hole", "readers", "receive_grace", "stale_after")
@@ -28,7 +30,7 @@ EXACTLY_ONCE: Final = "not before the release that brings the sink's transaction
 
 @dataclass(frozen=True)
 class SealMapping:
-    """A local topic that is sealed into a cloud topic under a channel."""
+    """A local topic, or those that a pattern matches, sealed into a cloud topic each under a channel."""
 
     channel: str
     topic: str
@@ -40,10 +42,19 @@ class SealMapping:
         """Give the mapping as the agents know it."""
         return SealRoute(self.channel, self.topic, self.cloud_topic, compress=self.compress, padding=self.padding)
 
+    @property
+    def by_pattern(self) -> bool:
+        """Whether it is for many topics."""
+        return patterns.is_pattern(self.topic)
+
+    def pattern(self) -> SealPattern:
+        """Give a mapping by regular expression as the agents know it."""
+        return SealPattern(self.channel, self.topic, self.cloud_topic, compress=self.compress, padding=self.padding)
+
 
 @dataclass(frozen=True)
 class OpenMapping:
-    """A cloud topic that is opened into a local topic, under a channel."""
+    """A cloud topic, or those that a pattern matches, opened into a local topic each, under a channel."""
 
     channel: str
     cloud_topic: str
@@ -53,6 +64,15 @@ class OpenMapping:
     def route(self) -> OpenRoute:
         """Give the mapping as the agents know it."""
         return OpenRoute(self.channel, self.cloud_topic, self.topic, begin_anywhere=self.begin_anywhere)
+
+    @property
+    def by_pattern(self) -> bool:
+        """Whether it is for many topics."""
+        return patterns.is_pattern(self.cloud_topic)
+
+    def pattern(self) -> OpenPattern:
+        """Give a mapping by regular expression as the agents know it."""
+        return OpenPattern(self.channel, self.cloud_topic, self.topic, begin_anywhere=self.begin_anywhere)
 
 
 @dataclass(frozen=True)
@@ -80,9 +100,10 @@ def read_mappings(sections: list[Section], project: str, *, embedded: bool, one_
     """
     read = (_read_entry(section, embedded=embedded) for section in sections)
     entries = [entry for entry in read if entry is not None]
+    named = [entry for entry in entries if not entry.mapping.by_pattern]
     _twice(entries)
-    _cloud_topics(entries, project)
-    _loops(entries, one_cluster=one_cluster)
+    _cloud_topics(named, project)
+    _loops(named, one_cluster=one_cluster)
     return entries
 
 
@@ -97,8 +118,7 @@ def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
         section.value("seal")
         section.value("open")
         section.fault("seal", "neither 'seal' nor 'open' is there", ENTRY)
-    source = _name(section, taken, topic_problem) if sealing or opening else None
-    target = _name(section, "to", topic_problem)
+    source, target = _topics(section, taken if sealing or opening else "")
     compress = section.choice("compress", ("zstd", "none"), "zstd")
     padding = section.choice("padding", ("none", "padme"), "none")
     delivery = section.choice("delivery", ("at-least-once", "exactly-once"), "at-least-once")
@@ -133,16 +153,33 @@ def _wrong_side(section: Section, why: str, **settings: Word | None) -> None:
             section.fault(setting, why, "remove it")
 
 
+def _topics(section: Section, taken: str) -> tuple[Word | None, Word | None]:
+    """Read what is taken and where it goes: two names, or a pattern and what is made of its matches."""
+    source = section.word(taken, required=True, cure=ENTRY) if taken else None
+    target = section.word("to", required=True, cure=ENTRY)
+    if source is not None and patterns.is_pattern(source.text):
+        try:
+            patterns.check(source.text, target.text if target is not None else "\\1")
+        except patterns.BadPattern as error:
+            section.fault(taken, f"the regular expression '{source.text[:100]}' cannot be used: {error}", BY_PATTERN)
+            return None, None
+        return source, target
+    if source is not None and (problem := topic_problem(source.text)):
+        hint = "a regular expression begins with ^" if set(source.text) & set("*+?()[]|$\\") else ""
+        section.fault(taken, problem, hint)
+        source = None
+    if target is not None and "\\" in target.text:
+        section.fault("to", f"'{target.text}' refers to a match, and '{taken or 'seal'}' is a name", BY_PATTERN)
+        target = None
+    elif target is not None and (problem := topic_problem(target.text)):
+        section.fault("to", problem)
+        target = None
+    return source, target
+
+
 def _name(section: Section, setting: str, problem_of: Rule) -> Word | None:
     word = section.word(setting, required=True, cure=ENTRY)
     if word is None:
-        return None
-    if word.text.startswith("^") or (setting == "to" and "\\" in word.text):
-        section.fault(
-            setting,
-            f"'{word.text}' is a regular expression: mappings are by name only in this release",
-            "name each topic",
-        )
         return None
     problem = problem_of(word.text)
     if problem:
@@ -172,7 +209,7 @@ def _twice(entries: list[Entry]) -> None:
                         "keep one of them",
                     )
                 first = filled.setdefault(topic, entry)
-                if first is not entry:
+                if first is not entry and not entry.mapping.by_pattern:
                     entry.fault(
                         "to",
                         f"local topic '{topic}' is filled already in line {first.line}",

@@ -6,41 +6,20 @@ import hashlib
 import re
 from collections.abc import Callable
 
-TOPIC_LENGTH = 249  # Kafka's own limit: a log directory is the name, a dash and a partition, within 255 bytes
+from sealwire.agents.topic_names import collision, project_topics, topic_problem
+
+__all__ = ["collision", "project_topics", "topic_problem"]
+
 NAME_LENGTH = 64  # of projects, sites and identities: they become parts of longer names
 CHANNEL_LENGTH = 200
-OURS = "_sealwire."
 
 Rule = Callable[[str], str]  # gives what is wrong with a name, or nothing
 
-_TOPIC = re.compile(r"[a-zA-Z0-9._-]+")
 _PLAIN = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 _IDENTITY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 
 FIRST_PORT = 24_000  # below the ephemeral ports of Linux (32768) and macOS (49152)
 PORTS = 4_000
-
-
-def topic_problem(name: str) -> str:  # noqa: PLR0911 - a list of rules
-    """Say why Kafka, or we, refuse a topic name; empty when it is good.
-
-    The rules are those of Kafka's ``Topic.validate``, and of what a bridge must never touch: Kafka's internal topics
-    and our own.
-    """
-    if not name:
-        return "is empty"
-    if name in {".", ".."}:
-        return f"'{name}' is a name that Kafka refuses"
-    if len(name) > TOPIC_LENGTH:
-        return f"has {len(name)} characters, and Kafka takes at most {TOPIC_LENGTH}"
-    if not _TOPIC.fullmatch(name):
-        bad = sorted({char for char in name if not _TOPIC.fullmatch(char)})
-        return f"'{name}' has {' '.join(map(repr, bad))}, and Kafka takes only letters, digits, '.', '_' and '-'"
-    if name.startswith("__"):
-        return f"'{name}' is one of Kafka's internal topics"
-    if name.startswith(OURS):
-        return f"'{name}' is one of sealwire's own topics"
-    return ""
 
 
 def plain_problem(name: str) -> str:
@@ -79,16 +58,6 @@ def _problem(name: str, pattern: re.Pattern[str], rule: str, most: int = NAME_LE
     if len(name) > most:
         return f"has {len(name)} characters; at most {most}"
     return "" if pattern.fullmatch(name) else f"'{name}' cannot be a name: it takes {rule}"
-
-
-def collision(name: str) -> str:
-    """Give the form in which Kafka compares topic names: 'a.b' and 'a_b' cannot both exist in a cluster."""
-    return name.replace(".", "_")
-
-
-def project_topics(project: str) -> tuple[str, str, str]:
-    """Name the three topics that a project has in the cloud, besides those of its mappings."""
-    return f"{project}.control", f"{project}.sessions", f"{project}.requests"
 
 
 def web_port(project: str, identity: str, direction: str) -> int:

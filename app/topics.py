@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sealwire.agents.admin import Admin, TopicPlan
 from sealwire.agents.blocking import ClusterAway, ClusterRefused
+from sealwire.agents.cloud_topic import DAY_MS, MESSAGE_BYTES, RETENTION_DAYS, cloud_config
+from sealwire.agents.routes import route
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.names import project_topics
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
-    from sealwire.agents.settings import Cluster
+    from sealwire.agents.routes import Route
+    from sealwire.agents.settings import Cluster, Direction
     from sealwire.app.config import Node
 
 Result = TypeVar("Result")
 
-DAY_MS: Final = 24 * 3600 * 1000
-MESSAGE_BYTES: Final = 8 << 20  # the largest envelope that a cloud topic of ours takes
-RETENTION_DAYS: Final = 7
 SESSIONS_DAYS: Final = 35  # sessions must outlive the data sealed in them, and what a mirror may hold back
 REQUESTS_DAYS: Final = 7
 COMPACTED: Final = {
@@ -75,6 +75,16 @@ def run(cluster: Cluster, work: Coroutine[Any, Any, Result]) -> Result:
         ) from None
 
 
+def routes(node: Node, direction: Direction, there: Mapping[str, int]) -> tuple[Route, ...]:
+    """Give what a node carries, its patterns over the topics that are ``there``."""
+    return route(node.settings(direction), there).routes if direction in node.directions else ()
+
+
+def left_out(node: Node, direction: Direction, there: Mapping[str, int]) -> list[str]:
+    """Say which of the topics that are ``there`` match a pattern and are not carried, and why."""
+    return list(route(node.settings(direction), there).troubles.values())
+
+
 def cloud_steps(
     node: Node, local: Mapping[str, int], cloud: Mapping[str, int], *, retention_days: int = RETENTION_DAYS
 ) -> list[Step]:
@@ -82,14 +92,10 @@ def cloud_steps(
 
     A cloud topic gets as many partitions as the largest local topic that is sealed into it.
     """
-    config = {
-        "cleanup.policy": "delete",
-        "max.message.bytes": str(MESSAGE_BYTES),
-        "retention.ms": str(retention_days * DAY_MS),
-    }
+    config = cloud_config(retention_days)
     sources: dict[str, list[str]] = {}
-    for mapping in node.sealing:
-        sources.setdefault(mapping.cloud_topic, []).append(mapping.topic)
+    for sealed in routes(node, "seal", local):
+        sources.setdefault(sealed.writes, []).append(sealed.reads)
     steps = []
     for topic, names in sources.items():
         counts = [local[name] for name in names if name in local]
@@ -100,12 +106,12 @@ def cloud_steps(
             why = f"no local topic {missing} yet, whose partitions count" + (f"; {why}" if counts else "")
         deed = _deed(wanted, there) if counts else Deed.KEEP if there else Deed.WAIT
         steps.append(Step(topic, deed, max(wanted, there), why, config))
-    for opened in node.opening:
-        if opened.cloud_topic in sources:
+    for opened in routes(node, "open", cloud):
+        if opened.reads in sources:
             continue
-        there = cloud.get(opened.cloud_topic, 0)
-        why = f"opened into local {opened.topic}" + ("" if there else "; the sending site makes it")
-        steps.append(Step(opened.cloud_topic, Deed.KEEP if there else Deed.WAIT, there, why))
+        there = cloud.get(opened.reads, 0)
+        why = f"opened into local {opened.writes}" + ("" if there else "; the sending site makes it")
+        steps.append(Step(opened.reads, Deed.KEEP if there else Deed.WAIT, there, why))
     return steps
 
 
@@ -130,18 +136,18 @@ def site_steps(node: Node, local: Mapping[str, int], cloud: Mapping[str, int] | 
                 steps.append(Step(topic, Deed.REFUSE, there, fixed))
             else:
                 steps.append(Step(topic, Deed.KEEP if there else Deed.MAKE, node.lanes, what, config))
-    for mapping in node.opening:
-        there = local.get(mapping.topic, 0)
-        wanted = (cloud or {}).get(mapping.cloud_topic, 0)
-        source = f"cloud {mapping.cloud_topic}"
+    for opened in routes(node, "open", cloud or {}):
+        there = local.get(opened.writes, 0)
+        wanted = (cloud or {}).get(opened.reads, 0)
+        source = f"cloud {opened.reads}"
         if not wanted:
             why = f"{source} " + ("is not there yet" if cloud is not None else "could not be asked for")
-            steps.append(Step(mapping.topic, Deed.KEEP if there else Deed.WAIT, there, why))
+            steps.append(Step(opened.writes, Deed.KEEP if there else Deed.WAIT, there, why))
         elif there and there < wanted:
             why = f"has {there} of the {wanted} partitions of {source}: grow it with Kafka's tools, the rest waits"
-            steps.append(Step(mapping.topic, Deed.WAIT, there, why))
+            steps.append(Step(opened.writes, Deed.WAIT, there, why))
         else:
-            steps.append(Step(mapping.topic, _deed(wanted, there), max(wanted, there), f"opened from {source}"))
+            steps.append(Step(opened.writes, _deed(wanted, there), max(wanted, there), f"opened from {source}"))
     return steps
 
 

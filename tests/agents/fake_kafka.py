@@ -25,6 +25,7 @@ from sealwire.agents.header import read_header, restamp
 from sealwire.agents.parcel import RecordMetadata, Stopped
 from sealwire.agents.producer import Refused
 from sealwire.agents.records import read
+from sealwire.agents.rights import Rights
 from sealwire.agents.seat import Fetched, OffsetOutOfRange, Seat
 from sealwire.agents.single import record_batch
 
@@ -166,6 +167,7 @@ class FakeReader:
         self.budget = budget or Budget(64 * 1024 * 1024)
         self._cluster = cluster
         self._fetch_bytes = min(fetch_bytes, self.budget.total // 4)
+        self.rights = Rights("fake")
         self.seats: dict[Seat, asyncio.Task[None]] = {}
         self.most = 0  # the highest that the budget was used
 
@@ -256,6 +258,7 @@ class FakeWriter:
 
     def __init__(self, cluster: FakeCluster) -> None:
         self._cluster = cluster
+        self.rights = Rights("fake")
         self.dead = False
 
     async def produce(self, topic: str, partition: int, batch: bytearray | memoryview | bytes) -> RecordMetadata:
@@ -306,6 +309,7 @@ class FakeAdmin:
     """An administrator's questions, answered from memory."""
 
     may_ask = True  # for the settings of topics
+    forbidden: dict[str, str] = {}  # noqa: RUF012
     clusters: dict[str, FakeCluster] = {}  # noqa: RUF012 (by bootstrap; a world puts itself here)
 
     def __init__(self, cluster: Cluster, client_id: str = "") -> None:
@@ -314,6 +318,12 @@ class FakeAdmin:
     async def describe(self, names: object) -> dict[str, TopicFacts]:
         wanted = set(names)  # type: ignore[call-overload]
         return {name: facts for name, facts in self._cluster.facts().items() if name in wanted}
+
+    async def topics(self) -> dict[str, int]:
+        return {name: facts.partitions for name, facts in self._cluster.facts().items()}
+
+    async def grow(self, name: str, partitions: int) -> None:
+        self._cluster.grow(name, partitions)
 
     async def create_topics(self, plans: list[object]) -> list[str]:
         for plan in plans:

@@ -248,6 +248,7 @@ async def test_an_envelope_copied_from_another_topic_is_misplaced(world: World) 
     opener = world.mirror(route=OPEN_ORDERS)
     opener.settings = replace(opener.settings, open=(OPEN_ORDERS, replace(OPEN_ORDERS, cloud_topic="acme.other")))
     opener.side.settings = opener.settings
+    opener.watch.settings = opener.settings
     await opener.start()
     sealer = world.sealer()
     await sealer.start()

@@ -183,7 +183,8 @@ async def test_a_missing_sink_topic_is_made_with_the_partitions_of_its_cloud_top
 async def test_a_partition_that_the_sink_topic_lacks_is_waited_for_and_named(world: World) -> None:
     station, told = world.mirror(), Told("a", build(some(1)))
     station.side.sink.stage("orders", 1, told.staged)  # type: ignore[union-attr]
-    await until(lambda: station.side.why_not == "sink topic orders has 1 partitions; 1 waits for growth")
+    words = "sink topic orders has 1 partitions: grow it with Kafka's tools, the rest waits"
+    await until(lambda: station.side.why_not == words)
     world.paris.kafka.grow("orders", 2)
     await until(lambda: told.done)
     assert world.paris.got(partition=1) == some(1)

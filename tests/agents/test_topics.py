@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fake_kafka import FakeAdmin, FakeCluster
 from in_loop import in_loop
 
 from sealwire.agents import topics
 from sealwire.agents.blocking import ClusterAway
-from sealwire.agents.settings import Cluster, OpenRoute, SealRoute, Settings
+from sealwire.agents.settings import Cluster, OpenRoute, SealPattern, SealRoute, Settings
 from sealwire.agents.topics import TopicWatch, lane_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pytest
 
     from sealwire.agents.admin import TopicFacts
@@ -66,7 +70,7 @@ async def look_and_look_again(watch: TopicWatch, local: FakeCluster, cloud: Fake
     facts = await watch.look()
     assert facts.cloud.keys() == {"acme.orders"}
     assert facts.local["orders"].partitions == 2
-    assert watch.troubles == ("cloud",)
+    assert set(watch.troubles) == {"cloud"}
     Away.away = False
     await watch.look()
     assert not watch.troubles
@@ -90,3 +94,53 @@ def test_a_mirror_asks_for_its_sink_topics_at_home(monkeypatch: pytest.MonkeyPat
     route = OpenRoute("orders", "acme.orders", "orders")
     settings = Settings("acme", "p", "r", "open", Path(), Cluster("local:1"), Cluster("cloud:1"), open=(route,))
     look_and_look_again(TopicWatch(settings), local, cloud)
+
+
+@in_loop
+async def rivals(watch: TopicWatch, local: FakeCluster) -> None:
+    asked: list[dict[str, int]] = []
+
+    async def begun(topics: Mapping[str, int]) -> frozenset[str]:
+        asked.append(dict(topics))
+        return frozenset({"b.x"})
+
+    watch.begun = begun
+    local.make("b.x", 2)
+    facts = await watch.look()
+    assert [(each.reads, each.writes) for each in facts.routes] == [("b.x", "acme.x")]
+    assert asked == []
+    local.make("a.x", 3)
+    facts = await watch.look()
+    assert asked == [{"a.x": 3, "b.x": 2}]
+    assert [each.reads for each in facts.routes] == ["b.x"]
+    assert list(facts.troubles) == ["a.x"]
+
+
+def many(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[TopicWatch, FakeCluster, FakeCluster]:
+    monkeypatch.setattr(topics, "Admin", FakeAdmin)
+    local, cloud = FakeCluster(), FakeCluster()
+    FakeAdmin.clusters = {"local:1": local, "cloud:1": cloud}
+    pattern = SealPattern("all", "^[a-z]+[.](.*)$", r"acme.\1")
+    settings = Settings("acme", "b", "s", "seal", Path(), Cluster("local:1"), Cluster("cloud:1"))
+    return TopicWatch(replace(settings, seal_patterns=(pattern,), **changes)), local, cloud
+
+
+def test_of_two_topics_for_one_the_one_that_was_sealed_before_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, local, _cloud = many(monkeypatch)
+    rivals(watch, local)
+
+
+def test_a_worker_that_may_makes_and_grows_the_cloud_topics_of_its_mappings(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, local, cloud = many(monkeypatch, manage_topics=True)
+    local.make("a.x", 3)
+    asyncio.run(watch.look())
+    assert cloud.facts()["acme.x"].partitions == 3
+    local.grow("a.x", 5)
+    assert asyncio.run(watch.look()).cloud["acme.x"].partitions == 5
+
+
+def test_a_worker_that_may_not_makes_no_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, local, cloud = many(monkeypatch)
+    local.make("a.x", 3)
+    asyncio.run(watch.look())
+    assert cloud.facts() == {}

@@ -29,6 +29,7 @@ from sealwire.agents.budget import Budget
 from sealwire.agents.control import Control
 from sealwire.agents.lanes import Lanes
 from sealwire.agents.opening_side import Opening
+from sealwire.agents.routes import route as route_over
 from sealwire.agents.sealing import Sealing
 from sealwire.agents.settings import Cluster, OpenRoute, SealRoute, Settings
 from sealwire.keys import credential, identity, root
@@ -116,17 +117,23 @@ class Project:
 class Watch:
     """What both clusters say of their topics, at once."""
 
-    troubles = ()
+    troubles: dict[str, str] = {}  # noqa: RUF012
 
-    def __init__(self, local: FakeCluster, cloud: FakeCluster) -> None:
-        self._local, self._cloud = local, cloud
+    def __init__(self, settings: Settings, local: FakeCluster, cloud: FakeCluster) -> None:
+        self.settings, self._local, self._cloud = settings, local, cloud
 
     @property
     def facts(self) -> topics.Facts:
-        return topics.Facts(self._local.facts(), self._cloud.facts(), "local-cluster")
+        local, cloud = self._local.facts(), self._cloud.facts()
+        routing = route_over(self.settings, local if self.settings.direction == "seal" else cloud)
+        return topics.Facts(local, cloud, "local-cluster", routing.routes, routing.troubles)
 
     async def look(self) -> topics.Facts:
         return self.facts
+
+    @staticmethod
+    def forbidden(_cluster: str, _topic: str) -> str:
+        return ""
 
 
 class Agent:
@@ -167,7 +174,7 @@ class Station:
         self.local = FakeReader(site.kafka, budget if sealing_side else None)
         self.cloud = FakeReader(world.cloud, None if sealing_side else budget)
         self.cloud_writer, self.local_writer = FakeWriter(world.cloud), FakeWriter(site.kafka)
-        watch: Any = Watch(site.kafka, world.cloud)
+        watch: Any = Watch(settings, site.kafka, world.cloud)
         self.watch = watch
         self.control = Control(settings, store, self.cloud, self.cloud_writer)
         if sealing_side:

@@ -128,9 +128,12 @@ def test_a_missing_file_and_a_directory_are_faults(tmp_path: Path) -> None:
     assert "cannot be read" in str(directory[0])
 
 
-def test_a_setting_of_a_later_release_is_refused_by_name_with_what_to_do_instead(tmp_path: Path) -> None:
-    (fault,) = faults_of(tmp_path, GOOD + "manage_topics: true\n")
-    assert fault == "10:1: manage_topics: is not in this release (remove it, and run `sealwire topics apply`)"
+def test_a_truth_value_is_true_or_false_and_nothing_that_yaml_takes_for_it(tmp_path: Path) -> None:
+    assert node_of(tmp_path, GOOD + "manage_topics: true\n").settings("seal").manage_topics
+    assert not node_of(tmp_path, GOOD).settings("seal").manage_topics
+    for value in ("yes", "on", '"true"', "1", "True"):
+        (fault,) = faults_of(tmp_path, GOOD + f"manage_topics: {value}\n")
+        assert "manage_topics: must be true or false" in fault
 
 
 def test_each_missing_setting_is_named(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sealwire.agents.routes import route
+from sealwire.agents.settings import OpenPattern, SealPattern
 from sealwire.app.config import Node, load
 from sealwire.app.names import topic_problem
 
@@ -102,10 +105,90 @@ def test_the_projects_own_topics_are_refused_as_targets(tmp_path: Path, topic: s
     assert "is taken: the project's own" in fault
 
 
-def test_regular_expressions_are_refused_by_name_in_this_release(tmp_path: Path) -> None:
-    found = faults(tmp_path, 'channel: erp, seal: "^erp[.](.*)$", to: "acme.erp.\\\\1"')
-    assert len(found) == 2
-    assert all("by name only in this release" in fault for fault in found)
+def test_a_mapping_of_many_topics_is_a_pattern_and_what_is_made_of_its_matches(tmp_path: Path) -> None:
+    node = read(
+        tmp_path,
+        r'channel: erp, seal: "^erp[.](.*)$", to: "acme.erp.\\1", compress: none',
+        r'channel: crm, open: "^acme[.]crm[.](.*)$", to: "crm.\\1", begin: anywhere',
+        "channel: orders, seal: orders, to: acme.orders",
+    )
+    assert isinstance(node, Node), node
+    sealing, opening = node.settings("seal"), node.settings("open")
+    assert sealing.seal_patterns == (SealPattern("erp", "^erp[.](.*)$", r"acme.erp.\1", compress=False),)
+    assert [each.source_topic for each in sealing.seal] == ["orders"]
+    assert opening.open_patterns == (OpenPattern("crm", "^acme[.]crm[.](.*)$", r"crm.\1", begin_anywhere=True),)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "to", "words"),
+    [
+        ("^(erp", "x.\\\\1", "missing )"),
+        (r"^(a)\\1$", "x.\\\\1", "invalid escape sequence"),
+        ("^(?=erp)(.*)$", "x.\\\\1", "invalid perl operator"),
+        ("^((a{99}){99}){99}$", "x.\\\\1", "invalid repetition size"),
+        (f"^({'a' * 1000})$", "x.\\\\1", "1004 characters"),
+        ("^erp[.](.*)$", "acme.\\\\2", "asks for group 2, and the pattern has 1"),
+        ("^erp[.](.*)$", "acme.all", "is one name for all that match"),
+        ("^erp[.](.*)$", "acme.\\\\x", "a backslash that is not one of"),
+    ],
+)
+def test_a_pattern_that_cannot_be_used_is_refused_at_its_place(
+    tmp_path: Path, pattern: str, to: str, words: str
+) -> None:
+    (fault,) = faults(tmp_path, f'channel: erp, seal: "{pattern}", to: "{to}"')
+    assert fault.startswith("8:")
+    assert words in fault
+
+
+def test_a_pattern_that_would_take_other_engines_seconds_takes_none(tmp_path: Path) -> None:
+    node = read(tmp_path, r'channel: a, seal: "^((a+)+)+$", to: "x.\\1"')
+    assert isinstance(node, Node), node
+    began = time.process_time()
+    assert route(node.settings("seal"), ["a" * 200 + "-", "a" * 200]).routes
+    assert time.process_time() - began < 0.5
+
+
+def test_a_name_with_a_patterns_letters_is_told_how_patterns_begin(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, r'channel: a, seal: "erp.*", to: c.x')
+    assert "a regular expression begins with ^" in fault
+    (fault,) = faults(tmp_path, r'channel: a, seal: erp, to: "c.\\1"')
+    assert "refers to a match" in fault
+
+
+def test_what_is_delivered_here_is_never_sealed_again_by_a_pattern(tmp_path: Path) -> None:
+    node = read(
+        tmp_path,
+        r'channel: all, seal: "^(.*)$", to: "acme.\\1"',
+        r'channel: erp, open: "^paris[.]erp[.](.*)$", to: "erp.\\1"',
+        "channel: crm, open: paris.crm, to: crm",
+    )
+    assert isinstance(node, Node), node
+    local = ["orders", "erp.stock", "crm", "__consumer_offsets", "_sealwire.acme.berlin.cursors", "control"]
+    found = route(node.settings("seal"), local)
+    assert [each.reads for each in found.routes] == ["orders"]
+    assert "'acme.control' is a topic of the project" in found.troubles["control"]
+
+
+def test_on_one_cluster_a_pattern_does_not_seal_what_it_sealed(tmp_path: Path) -> None:
+    head = HEAD.replace("cloud.example:9092", "localhost:9092")
+    node = read(tmp_path, r'channel: all, seal: "^(.*)$", to: "acme.\\1"', head=head)
+    assert isinstance(node, Node), node
+    local = ["orders", "acme.orders", "acme.control", "acme.sessions"]
+    assert [each.reads for each in route(node.settings("seal"), local).routes] == ["orders"]
+
+
+def test_a_pattern_opens_nothing_into_a_topic_that_is_sealed_here(tmp_path: Path) -> None:
+    node = read(
+        tmp_path,
+        r'channel: erp, open: "^acme[.](.*)$", to: "\\1"',
+        "channel: orders, seal: orders, to: paris.orders",
+    )
+    assert isinstance(node, Node), node
+    found = route(
+        node.settings("open"), ["acme.control", "acme.sessions", "acme.requests", "acme.stock", "acme.orders"]
+    )
+    assert [(each.reads, each.writes) for each in found.routes] == [("acme.stock", "stock")]
+    assert list(found.troubles) == ["acme.orders"]
 
 
 def test_exactly_once_is_refused_at_its_place_and_never_lowered(tmp_path: Path) -> None:
