@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sealwire.agents.settings import Cluster
 
 _SETTING = "max.message.bytes"
-_UNASKED_EVERY, _ANYWAY_EVERY = 600.0, 3600.0  # seconds
+_ANYWAY_EVERY = 24 * 3600.0  # seconds
 
 
 class Room(NamedTuple):
@@ -29,10 +29,15 @@ class Room(NamedTuple):
 
 
 class Rooms:
-    """What is known of the topics of one cluster that we write to. ``start`` holds for those that refused nothing."""
+    """What is known of the topics of one cluster that we write to.
 
-    def __init__(self, cluster: Cluster, client_id: str, start: Room) -> None:
+    ``start`` holds for those that refused nothing. Every ``unasked_every`` seconds another try is worth it where nobody
+    tells us a topic's settings.
+    """
+
+    def __init__(self, cluster: Cluster, client_id: str, start: Room, unasked_every: float) -> None:
         self._cluster, self._client_id, self._start = cluster, client_id, start
+        self._unasked_every = unasked_every
         self._rooms: dict[str, Room] = {}
         self._seen: dict[str, tuple[Mapping[str, str] | None, float]] = {}
         self._admin: Admin | None = None
@@ -63,13 +68,13 @@ class Rooms:
     async def changed(self, topic: str) -> bool:
         """Tell whether what a topic refused is worth another try: it has other settings than before.
 
-        Or it was not looked at before, or cannot be asked and ten minutes passed, or an hour. What a refusal taught is
+        Or it was not looked at before, or cannot be asked for a while, or a day passed. What a refusal taught is
         forgotten then.
         """
         now = asyncio.get_running_loop().time()
         found = await self._settings(topic)
         before, since = self._seen.get(topic, (None, -_ANYWAY_EVERY))
-        same = found == before and now - since < (_UNASKED_EVERY if found is None else _ANYWAY_EVERY)
+        same = found == before and now - since < (self._unasked_every if found is None else _ANYWAY_EVERY)
         if same:
             return False
         self._seen[topic] = (found, now)

@@ -63,7 +63,7 @@ def test_one_record_too_large_holds_its_source_partition_with_both_limits_until_
     may_ask: bool,  # noqa: FBT001
 ) -> None:
     monkeypatch.setattr("sealwire.agents.sealing._HELD_EVERY", 0.05)
-    monkeypatch.setattr("sealwire.agents.room._UNASKED_EVERY", 0.2)
+    monkeypatch.setattr("sealwire.agents.sealing._UNASKED_EVERY", 0.2)
 
     @in_world
     async def scenario(world: World) -> None:
