@@ -62,6 +62,8 @@ def test_a_service_of_ours_is_confined_and_its_commands_are_taken(name: str) -> 
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert (FILE.parent / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
     for words in lines(service):
+        if words[0] == "touch":
+            continue
         assert words[0] == "sealwire"
         assert cli.main([*words[1:], "--help"]) == 0, words
 

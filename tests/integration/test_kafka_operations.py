@@ -86,12 +86,13 @@ def test_metrics_are_what_passed_and_ready_is_what_the_cloud_allows(clusters: Cl
             await_(lambda node=node: "the cloud cluster does not answer" in ready(node)[1], "away")
             assert ready(node)[0] == 503
             assert get(node, "/health/live")[0] == 200
+            await_(lambda node=node: node.said("not ready: cloud"), "its loss told", within=15)
             assert figure(node, "cluster_up", cluster="cloud") == 0
             assert figure(node, "cluster_up", cluster="local") == 1
     finally:
         clusters.cloud.start()
     for node in nodes:
-        await_(lambda node=node: ready(node) == (200, ""), "ready again")
+        await_(lambda node=node: ready(node)[0] == 200, "ready again")
         await_(lambda node=node: node.said("ready again"), "its return told", within=15)
         assert node.said("not ready: cloud") == 1
 
