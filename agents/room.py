@@ -21,11 +21,17 @@ _ANYWAY_EVERY = 24 * 3600.0  # seconds
 class Room(NamedTuple):
     """Bytes of a batch: to ``most`` it is cut, ``alone`` may a single record have, which cannot be cut.
 
-    They are one where the topic's own setting is known; else ``most`` is a guess.
+    They are one where the topic's own setting is known; else ``most`` is a guess, and a larger one than ``alone`` was
+    refused.
     """
 
     most: int
     alone: int
+
+    @property
+    def words(self) -> str:
+        """Say how much is taken, as far as it is known."""
+        return f"{self.most} are allowed" if self.most == self.alone else "fewer are allowed (how many, we may not ask)"
 
 
 class Rooms:
@@ -56,9 +62,10 @@ class Rooms:
         with suppress(TypeError, ValueError):
             limit = int((found or {}).get(_SETTING, 0))
         before = self.of(topic)
-        if before.most < size:  # somebody else learned it meanwhile
-            return before
-        self._rooms[topic] = Room(limit, limit) if 0 < limit < size else Room(size // 2, size - 1)
+        if 0 < limit < size:
+            self._rooms[topic] = Room(limit, limit)
+        else:  # somebody else may have learned meanwhile to cut smaller
+            self._rooms[topic] = Room(min(before.most, size // 2 or 1), min(before.alone, size - 1))
         return self._rooms[topic]
 
     async def note(self, topic: str) -> None:

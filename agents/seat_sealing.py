@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from sealwire.agents.lane import Lane
+    from sealwire.agents.room import Room
     from sealwire.agents.sealing import Sealing
     from sealwire.agents.seat import Fetched
     from sealwire.agents.source_seat import SourceSeat
@@ -196,7 +197,7 @@ class SeatSealing:
         """Seal a chunk whose envelope would have ``used`` bytes, more than there is room for, in several."""
         epoch, room = seat.epoch, self._side.rooms.of(seat.route.cloud_topic)
         if chunk.record_count <= 1:
-            self._hold(seat, _too_large(seat, chunk.start, used, room.alone), "cloud")
+            self._hold(seat, _too_large(seat, chunk.start, used, room), "cloud")
             return
         try:
             found = divide(chunk, max(-(-used // room.most), -(-chunk.record_count // _RECORDS)))
@@ -235,7 +236,7 @@ class SeatSealing:
         words = f"the cloud will not take it: {error}"
         if error.too_large:
             room = await rooms.refused(topic, used)
-            words = _too_large(seat, start, used, room.alone)
+            words = _too_large(seat, start, used, room)
         else:
             await rooms.note(topic)
         if not self._waits_for(seat, entry):
@@ -266,8 +267,8 @@ class SeatSealing:
         task.add_done_callback(self.tasks.discard)
 
 
-def _too_large(seat: SourceSeat, offset: int, used: int, most: int) -> str:
+def _too_large(seat: SourceSeat, offset: int, used: int, room: Room) -> str:
     return (
-        f"{Reason.TOO_LARGE}: the record at offset {offset} makes an envelope of {used} bytes, and {most} are allowed "
+        f"{Reason.TOO_LARGE}: the record at offset {offset} makes an envelope of {used} bytes, and {room.words} "
         f"by cloud topic {seat.route.cloud_topic}: raise its max.message.bytes, and it goes on"
     )
