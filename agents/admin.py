@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -16,12 +16,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from sealwire.agents.blocking import TIMEOUT, answer_of, blocking, librdkafka_log, wait
+from sealwire.agents.blocking import TIMEOUT, Forbidden, answer_of, blocking, librdkafka_log, wait
+from sealwire.agents.rights import lacking
 from sealwire.agents.security import librdkafka_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from concurrent.futures import Future
 
+    from sealwire.agents.rights import Operation
     from sealwire.agents.settings import Cluster
 
 
@@ -49,6 +52,7 @@ class Admin:
     def __init__(self, cluster: Cluster, client_id: str = "sealwire-admin") -> None:
         self._cluster = cluster
         self._client = AdminClient(librdkafka_settings(cluster, client_id), logger=librdkafka_log)
+        self.forbidden: dict[str, str] = {}  # topics that were not described the last time, and the right that lacks
 
     async def cluster_id(self) -> str:
         """Ask for the id that the cluster gave itself."""
@@ -61,7 +65,7 @@ class Admin:
         return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
 
     async def describe(self, names: Iterable[str]) -> dict[str, TopicFacts]:
-        """Describe those of ``names`` that exist."""
+        """Describe those of ``names`` that exist; those that we may not see are in ``forbidden`` afterwards."""
         wanted = list(dict.fromkeys(names))
         if not wanted:
             return {}
@@ -70,12 +74,39 @@ class Admin:
     def _describe(self, names: list[str]) -> dict[str, TopicFacts]:
         asked = self._client.describe_topics(TopicCollection(names), request_timeout=TIMEOUT)
         found: dict[str, TopicFacts] = {}
+        forbidden: dict[str, str] = {}
         for name, answer in asked.items():
-            topic = answer_of(answer, missing_is_none=True)
+            try:
+                topic = answer_of(answer, missing_is_none=True)
+            except Forbidden:
+                forbidden[name] = lacking("Describe", f"topic {name}", self._cluster.bootstrap)
+                continue
             if topic is not None:
                 identity = topic.topic_id
                 halves = (identity.get_most_significant_bits(), identity.get_least_significant_bits())
                 found[name] = TopicFacts(struct.pack(">qq", *halves), len(topic.partitions))
+        self.forbidden = forbidden
+        return found
+
+    async def allowed(self, topics: Iterable[str], group: str) -> dict[str, set[str]]:
+        """Tell what our login may do with topics that exist and with a group (KIP-430); what is unknown is left out."""
+        return await asyncio.to_thread(self._allowed, list(topics), group)
+
+    def _allowed(self, topics: list[str], group: str) -> dict[str, set[str]]:
+        settings = {"include_authorized_operations": True, "request_timeout": TIMEOUT}
+        asked = {
+            **self._client.describe_topics(TopicCollection(topics), **settings),
+            **self._client.describe_consumer_groups([group], **settings),
+        }
+        found: dict[str, set[str]] = {}
+        for name, answer in asked.items():
+            try:
+                operations = answer_of(answer).authorized_operations
+            except Forbidden:
+                found[name] = set()
+                continue
+            if operations:
+                found[name] = {operation.name for operation in operations}
         return found
 
     async def topic_ids(self, names: Iterable[str]) -> dict[str, bytes]:
@@ -101,14 +132,22 @@ class Admin:
             ],
             request_timeout=TIMEOUT,
         )
-        return [name for name, answer in asked.items() if answer_of(answer, existing_is_none=True) is not None]
+        return [name for name, answer in asked.items() if self._may("Create", name, answer, existing_is_none=True)]
+
+    def _may(self, operation: Operation, topic: str, answer: Future[Any], **as_none: bool) -> bool:
+        """Wait for an answer, True where something was done; raises Forbidden that says for what."""
+        try:
+            return answer_of(answer, **as_none) is not None
+        except Forbidden:
+            raise Forbidden(lacking(operation, f"topic {topic}", self._cluster.bootstrap)) from None
 
     async def grow(self, name: str, partitions: int) -> None:
         """Raise the number of partitions of a topic."""
-        await asyncio.to_thread(
-            wait,
-            lambda: self._client.create_partitions([NewPartitions(name, partitions)], request_timeout=TIMEOUT)[name],
-        )
+        await asyncio.to_thread(self._grow, name, partitions)
+
+    def _grow(self, name: str, partitions: int) -> None:
+        asked = self._client.create_partitions([NewPartitions(name, partitions)], request_timeout=TIMEOUT)
+        self._may("Alter", name, asked[name])
 
     async def config(self, name: str) -> dict[str, str]:
         """Ask for the settings of a topic, by Kafka's names."""

@@ -26,6 +26,17 @@ class ClusterRefused(Exception):
     """A broker answered and will not do it: the text is its own."""
 
 
+class Forbidden(ClusterRefused):
+    """The cluster does not let our login do it; that may change at any moment."""
+
+
+_FORBIDDEN = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+)
+
+
 def blocking(call: Callable[[], Result]) -> Result:
     """Call, with librdkafka's errors as ClusterAway or ClusterRefused."""
     try:
@@ -58,4 +69,6 @@ def answer_of(answer: Future[Any], *, missing_is_none: bool = False, existing_is
 
 def named(error: KafkaError) -> Exception:
     """Tell a cluster that is away, or not ready yet, from one that refuses."""
+    if error.code() in _FORBIDDEN:
+        return Forbidden(error.str())
     return ClusterAway(error.str()) if error.code() < 0 or error.retriable() else ClusterRefused(error.str())

@@ -17,6 +17,8 @@ from sealwire.agents.positions import Position, Positions
 from sealwire.agents.security import REQUEST_TIMEOUT_MS, librdkafka_settings, stock_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealwire.agents.settings import Cluster
 
 __all__ = [
@@ -42,12 +44,18 @@ _log = logging.getLogger(__name__)
 
 
 async def connect(
-    cluster: Cluster, client_id: str, *, frame_cap: int = FRAME_CAP, deadline: float | None = None
+    cluster: Cluster,
+    client_id: str,
+    *,
+    frame_cap: int = FRAME_CAP,
+    deadline: float | None = None,
+    say: Callable[[str], None] = lambda _words: None,
 ) -> BoundedClient:
     """Connect a raw client, waiting with back-off while no broker answers (said once in the log, with what helps).
 
     A login or certificate that is refused is waited for as well: it may be granted, or renewed, at any time.
-    ``deadline``: seconds after which ClusterAway is raised, in words; None waits for as long as it takes.
+    ``deadline``: seconds after which ClusterAway is raised, in words; None waits for as long as it takes. ``say`` is
+    told the words as well.
     """
     loop = asyncio.get_running_loop()
     until = None if deadline is None else loop.time() + deadline
@@ -73,6 +81,7 @@ async def connect(
             if words != said:
                 _log.warning("%s: waiting for it", words)
                 said = words
+                say(words)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _BACKOFF_TO)
         except BaseException:

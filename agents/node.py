@@ -15,6 +15,7 @@ from aiokafka.structs import TopicPartition
 from sealwire.agents.batches import Corrupt, OldFormat, scan
 from sealwire.agents.frames import FetchBatches
 from sealwire.agents.offsets import REFUSED
+from sealwire.agents.rights import TOPIC_FORBIDDEN
 from sealwire.agents.seat import Fetched, ReadRefused, Seat
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ class Node:
             )
 
     def _well(self, seat: Seat) -> None:
+        self._reader.rights.granted(seat.topic)
         seat.tries = 0
         seat.trouble = ""
         if seat.warned:
@@ -219,8 +221,12 @@ class Node:
         elif part.error in REFUSED:
             seat.fail(ReadRefused(f"{seat.topic}[{seat.partition}]: {error.description}"))
         else:
-            _warn(seat, str(error.message))
-            self._reader.lose([seat], min(_BACKOFF * 2 ** min(seat.tries, 10), _BACKOFF_TO), str(error.message))
+            words = str(error.message)
+            if part.error == TOPIC_FORBIDDEN:
+                words = seat.trouble = self._reader.rights.refused("Read", seat.topic)
+            else:
+                _warn(seat, words)
+            self._reader.lose([seat], min(_BACKOFF * 2 ** min(seat.tries, 10), _BACKOFF_TO), words)
 
 
 def _warn(seat: Seat, words: str) -> None:

@@ -10,6 +10,7 @@ from aiokafka import errors
 from aiokafka.protocol.offset import OffsetRequest
 
 from sealwire.agents.frames import FetchBatches
+from sealwire.agents.rights import TOPIC_FORBIDDEN, Rights
 from sealwire.agents.seat import ReadRefused
 from sealwire.agents.security import REQUEST_TIMEOUT_MS
 
@@ -26,17 +27,19 @@ if TYPE_CHECKING:
 _EARLIEST, _LATEST = -2, -1
 _BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _SHORT_WAIT_MS = 5
-REFUSED = {29, 17}  # not authorised, invalid topic
+REFUSED = {17}  # invalid topic
 
 
-async def log_start(connected: Connected, where: TopicPartition) -> int:
+async def log_start(connected: Connected, rights: Rights, where: TopicPartition) -> int:
     """Ask for the first offset. Raises ReadRefused."""
-    return await _listed(connected, where, _EARLIEST)
+    return await _listed(connected, rights, where, _EARLIEST)
 
 
-async def end_offset(connected: Connected, where: TopicPartition, *, committed: bool, embedded: bool) -> int:
+async def end_offset(
+    connected: Connected, rights: Rights, where: TopicPartition, *, committed: bool, embedded: bool
+) -> int:
     """Ask for the offset after the last record, or with ``committed`` for the last stable one. Raises ReadRefused."""
-    near = await _listed(connected, where, _LATEST, isolation=int(committed))
+    near = await _listed(connected, rights, where, _LATEST, isolation=int(committed))
     if not embedded:
         return near
     # Its ListOffsets answers with the last batch's base offset + 1: only a fetch knows the end.
@@ -46,21 +49,25 @@ async def end_offset(connected: Connected, where: TopicPartition, *, committed: 
         (part,) = answer.partitions
         return part.error, part.high_watermark
 
-    return await _until_answered(connected, where, request, read)
+    return await _until_answered(connected, rights, where, request, read)
 
 
-async def _listed(connected: Connected, where: TopicPartition, which: int, isolation: int = 0) -> int:
+async def _listed(connected: Connected, rights: Rights, where: TopicPartition, which: int, isolation: int = 0) -> int:
     request = OffsetRequest(-1, isolation, [(where.topic, [(where.partition, which)])])
 
     def read(answer: object) -> tuple[int, int]:
         ((_topic, ((_partition, error, _timestamp, offset, *_epoch),)),) = answer.topics  # type: ignore[attr-defined]
         return error, offset
 
-    return await _until_answered(connected, where, request, read)
+    return await _until_answered(connected, rights, where, request, read)
 
 
 async def _until_answered(
-    connected: Connected, where: TopicPartition, request: object, read: Callable[..., tuple[int, int]]
+    connected: Connected,
+    rights: Rights,
+    where: TopicPartition,
+    request: object,
+    read: Callable[..., tuple[int, int]],
 ) -> int:
     pause = _BACKOFF
     while True:
@@ -74,6 +81,10 @@ async def _until_answered(
                 return offset
             if error in REFUSED:
                 raise ReadRefused(errors.for_code(error).description)
+            if error == TOPIC_FORBIDDEN:
+                rights.refused("Read", where.topic)
+        elif where.topic in client.cluster.unauthorized_topics:
+            rights.refused("Read", where.topic)
         with suppress(errors.KafkaError, TimeoutError):
             async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
                 await client.add_topic(where.topic)

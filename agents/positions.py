@@ -14,11 +14,13 @@ from sealwire.agents.blocking import (
     TIMEOUT,
     ClusterAway,
     ClusterRefused,
+    Forbidden,
     Result,
     blocking,
     librdkafka_log,
     named,
 )
+from sealwire.agents.rights import lacking
 from sealwire.agents.security import librdkafka_settings
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Positions:
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
         }
+        self._lacking = lacking("Read", f"group {group}, or describe its topics", cluster.bootstrap)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="positions")
         self._consumer: Consumer | None = None
 
@@ -88,6 +91,9 @@ class Positions:
             if self._consumer is None:
                 self._consumer = Consumer(self._settings, logger=librdkafka_log)
             consumer = self._consumer
-            return blocking(lambda: call(consumer))
+            try:
+                return blocking(lambda: call(consumer))
+            except Forbidden:
+                raise Forbidden(self._lacking) from None
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiokafka import errors
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
+from sealwire.agents.rights import CLUSTER_FORBIDDEN
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealwire.agents.driver import BoundedClient
+    from sealwire.agents.rights import Rights
 
 _BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
+_ANY = "of ours, not one"
 
 # Error codes by Kafka's protocol guide.
 DUPLICATE = 46
 LOST_PRODUCER = {45, 47, 49, 59}  # out of order sequence, invalid epoch, invalid mapping, unknown producer id
-FOR_GOOD = {10, 17, 18, 21, 22, 29, 31, 32, 33, 35, 42, 43, 44, 53, 65, 76, 87, 90}
+FOR_GOOD = {10, 17, 18, 21, 22, 32, 33, 35, 42, 43, 44, 53, 65, 76, 87, 90}
 TOO_LARGE = {10, 18}  # message too large, record list too large
 STALE = {3, 5, 6, 9, 56, 72, 74, 75}  # metadata is to be asked for anew
 DOUBTFUL = {-1, 2}  # may pass or not: a bounded number of times
@@ -41,8 +45,11 @@ class Producer(NamedTuple):
     epoch: int
 
 
-async def new_producer(connected: Callable[[], BoundedClient]) -> Producer:
-    """Ask for a producer id of our own (KIP-98), for as long as it takes. Raises Refused."""
+async def new_producer(connected: Callable[[], BoundedClient], rights: Rights) -> Producer:
+    """Ask for a producer id of our own (KIP-98), for as long as it takes. Raises Refused.
+
+    A login gets one that may write to any topic at all (KIP-679).
+    """
     pause = _BACKOFF
     while True:
         client = connected()
@@ -54,8 +61,11 @@ async def new_producer(connected: Callable[[], BoundedClient]) -> Producer:
                 answer = await client.send(node, request)
                 error = answer.error_code
                 if not error:
+                    rights.granted(_ANY)
                     return Producer(answer.producer_id, answer.producer_epoch)
         if error in FOR_GOOD:
             raise Refused(errors.for_code(error).description)
+        if error == CLUSTER_FORBIDDEN:
+            rights.refused("Write", _ANY)
         await asyncio.sleep(pause)
         pause = min(pause * 2, _BACKOFF_TO)

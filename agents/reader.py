@@ -19,6 +19,7 @@ from sealwire.agents import offsets
 from sealwire.agents.budget import Budget
 from sealwire.agents.driver import FRAME_CAP
 from sealwire.agents.node import Manner, Node
+from sealwire.agents.rights import Rights
 from sealwire.agents.seat import Fetched, OffsetOutOfRange, ReadRefused, Seat
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class RawReader:
             max_wait_ms = min(max_wait_ms, _EMBEDDED_WAIT_MS)
         self._manner = Manner(linger_ms / 1000, max_wait_ms, fetch_bytes, int(read_committed), check_crc)
         self.client: BoundedClient | None = None
+        self.rights = Rights(cluster.bootstrap)
         self._seats: set[Seat] = set()
         self._nodes: dict[int, Node] = {}
         self._lost = asyncio.Event()  # some seat has no leader
@@ -167,7 +169,11 @@ class RawReader:
                     self._place(seat)
             still = [seat for seat in lost if seat.leader is None]
             now = asyncio.get_running_loop().time()
+            forbidden = self.client.cluster.unauthorized_topics if self.client else ()
             for seat in still:
+                if seat.topic in forbidden:
+                    seat.trouble = self.rights.refused("Read", seat.topic)
+                    continue
                 seat.lost_since = seat.lost_since or now
                 if not seat.warned and now - seat.lost_since >= _SAY_AFTER:
                     _log.warning("%s[%d]: %s", seat.topic, seat.partition, _NO_LEADER)
@@ -232,7 +238,7 @@ class RawReader:
 
     async def log_start(self, topic: str, partition: int) -> int:
         """Ask for the first offset of a partition, for as long as it takes. Raises ReadRefused."""
-        return await offsets.log_start(self._connected, TopicPartition(topic, partition))
+        return await offsets.log_start(self._connected, self.rights, TopicPartition(topic, partition))
 
     async def end_offset(self, topic: str, partition: int, *, committed: bool = False) -> int:
         """Ask for the offset after the last record, or with ``committed`` for the last stable offset.
@@ -240,7 +246,9 @@ class RawReader:
         Raises ReadRefused; otherwise it is asked for as long as it takes.
         """
         where = TopicPartition(topic, partition)
-        return await offsets.end_offset(self._connected, where, committed=committed, embedded=self.cluster.embedded)
+        return await offsets.end_offset(
+            self._connected, self.rights, where, committed=committed, embedded=self.cluster.embedded
+        )
 
     def _connected(self) -> BoundedClient:
         if self.client is None:

@@ -26,8 +26,8 @@ def write(file: Path, snapshot: dict[str, Any]) -> None:
     os.replace(aside, file)  # noqa: PTH105 - the one call that replaces atomically, said by its own name
 
 
-def starting(settings: Settings) -> dict[str, Any]:
-    """Describe a worker that waits for its local cluster, or for Faust to begin."""
+def starting(settings: Settings, why: str = "") -> dict[str, Any]:
+    """Describe a worker that waits for its local cluster, for ``why`` in words, or for Faust to begin."""
     return {
         "direction": settings.direction,
         "identity": settings.identity,
@@ -35,7 +35,7 @@ def starting(settings: Settings) -> dict[str, Any]:
         "site": settings.site,
         "version": VERSION,
         "ready": False,
-        "why": "starting: waiting for the local cluster, or for Faust to join its group there",
+        "why": why or "starting: waiting for Faust to join its group at the local cluster",
     }
 
 

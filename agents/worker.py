@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 
-from sealwire.agents import client, clock, driver, garbage, status
+from sealwire.agents import clock, driver, garbage, status
 from sealwire.agents.budget import Budget
 from sealwire.agents.control import Control
 from sealwire.agents.health import Health
-from sealwire.agents.home import credentials
+from sealwire.agents.home import Home, options
 from sealwire.agents.lanes import Lanes, PassThrough
 from sealwire.agents.narrator import Narrator
 from sealwire.agents.opening_side import Opening
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from sealwire.agents.ports import SecretStore
-    from sealwire.agents.settings import Cluster, Settings
+    from sealwire.agents.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class BridgeApp(faust.App):  # type: ignore[misc]
     """A Faust app that waits for its own cluster instead of crashing when it starts first."""
 
     BootStrategy = _Boot
-    home: Cluster
+    home: Home
     health: Health
     port: Port
     lasting: tuple[asyncio.Task[None], ...] = ()
@@ -53,7 +53,7 @@ class BridgeApp(faust.App):  # type: ignore[misc]
         self.lasting = (asyncio.create_task(self.port.keep()), asyncio.create_task(self.health.keep()))
         for task in self.lasting:
             task.add_done_callback(self._lasting_ended)
-        await client.close(await client.connect(self.home, "sealwire-start"))
+        await self.home.wait()
 
     def _lasting_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -168,15 +168,16 @@ class Worker:
     def snapshot(self) -> dict[str, Any]:
         """Describe this worker for status, worker.json and whoever asks at its port."""
         settings, control, side = self.settings, self._control, self.side
-        away = self._away()
+        away, rights = self._away(), self._rights()
         causes = {
             "stopping": "stopping" if self._stopping else "",
             "project": "" if control.caught_up.is_set() else f"reading {settings.control_topic}",
             "statements": control.trouble,
             "lanes": "" if self.lanes.assigned else "waiting for Faust's assignment",
-            **{cluster: f"the {cluster} cluster does not answer" for cluster in away},
+            **{cluster: f"the {cluster} cluster does not answer{words}" for cluster, words in away.items()},
             # Where others flow, what one topic waits for makes this worker degraded, not unready.
             "topics": "" if side.reads else side.why_not,
+            "rights": "" if side.reads and control.caught_up.is_set() else "; ".join(sorted(set(rights.values()))),
         }
         causes = {short: words for short, words in causes.items() if words}
         told = side.snapshot()
@@ -193,8 +194,8 @@ class Worker:
             "ready": not causes,
             "why": "; ".join(causes.values()),
             "causes": list(causes),
-            "degraded": status.degraded(told, side.troubles),
-            "troubles": side.troubles,
+            "degraded": status.degraded(told, {**side.troubles, **rights}),
+            "troubles": {**side.troubles, **rights},
             "clusters": {cluster: cluster not in away for cluster in ("local", "cloud")},
             "lanes": sorted(self.lanes.open),
             **told,
@@ -209,24 +210,30 @@ class Worker:
             "loop_lag_s": self.app.health.loop_lag,
         }
 
-    def _away(self) -> list[str]:
+    def _away(self) -> dict[str, str]:
         readers = {"local": self._local, "cloud": self._cloud}
-        return sorted({*self._watch.troubles, *(name for name, reader in readers.items() if reader.away)})
+        # What we may not read is no cluster's absence.
+        silent = {name: "" for name, reader in readers.items() if reader.away and not reader.rights.lacking}
+        return silent | {name: f": {words}" for name, words in self._watch.troubles.items()}
+
+    def _rights(self) -> dict[str, str]:
+        parts = (self._cloud, self._local, self._cloud_writer, self._local_writer)
+        return {topic: words for part in parts for topic, words in part.rights.lacking.items()}
 
 
 def build(settings: Settings, store: SecretStore) -> faust.App:
     """Build the Faust app of one worker. Nothing is connected before the app starts."""
     garbage.begin()
     driver.self_check(with_faust=True)
-    app = BridgeApp(settings.app_id, **_options(settings))
-    app.home = settings.local
+    app = BridgeApp(settings.app_id, **options(settings))
+    app.home = Home(settings)
     worker: list[Worker] = []  # made when the loop runs: clients belong to a loop
     app.health = Health(app)
     app.port = Port(
         settings.web_host,
         settings.web_port,
         app.health,
-        lambda: worker[0].snapshot() if worker else status.starting(settings),
+        lambda: worker[0].snapshot() if worker else status.starting(settings, app.home.why),
     )
     topic = app.topic(
         settings.lane_topic,
@@ -270,36 +277,3 @@ def build(settings: Settings, store: SecretStore) -> faust.App:
             await worker[0].stop()
 
     return app
-
-
-def _options(settings: Settings) -> dict[str, Any]:
-    embedded = settings.local.embedded
-    options: dict[str, Any] = {
-        "broker": [f"kafka://{address.strip()}" for address in settings.local.bootstrap.split(",")],
-        "datadir": settings.state / "faust",
-        "store": "rocksdb://",
-        "web_enabled": False,
-        "topic_disable_leader": True,
-        "topic_partitions": settings.lanes,
-        # A static member that comes back is handed its old assignment, and Faust asserts that the URL in there is its
-        # own: by default that names the host, and a container has another at each start.
-        "canonical_url": f"http://{settings.identity}",
-        # A join takes half the session time-out on the embedded broker, which knows no static members.
-        "broker_session_timeout": 4.0 if embedded else 10.0,
-        # Members hear of a rebalance by their heartbeats, and all lanes wait for the last one to hear.
-        "broker_heartbeat_interval": 1.0,
-        "broker_rebalance_timeout": 60.0,
-        "broker_request_timeout": 65.0,
-        "agent_supervisor": "mode.CrashingSupervisor",
-        "stream_recovery_delay": 0.0,
-        "stream_wait_empty": False,
-        "worker_redirect_stdouts": False,
-        "key_serializer": "raw",
-        "value_serializer": "raw",
-        "autodiscover": False,
-    }
-    if not embedded:
-        options["consumer_group_instance_id"] = f"{settings.identity}-{settings.direction}"
-    if settings.local.security:
-        options["broker_credentials"] = credentials(settings.local)
-    return options

@@ -30,6 +30,7 @@ from sealwire.agents.producer import (
     Refused,
     new_producer,
 )
+from sealwire.agents.rights import TOPIC_FORBIDDEN, Rights
 from sealwire.agents.single import record_batch, record_frame, seal_frame
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class RawWriter:
         self._tasks: list[asyncio.Task[None]] = []
         self._troubles: dict[TopicPartition, str] = {}
         self._shared: Producer | None = None
+        self.rights = Rights(cluster.bootstrap)
 
     @property
     def troubles(self) -> dict[tuple[str, int], str]:
@@ -89,7 +91,7 @@ class RawWriter:
         """Connect; waits for as long as no broker answers."""
         self._client = await clients.connect(self._cluster, self._client_id)
         if not self._cluster.embedded:
-            self._shared = await new_producer(self._connected)
+            self._shared = await new_producer(self._connected, self.rights)
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._refresh())]
 
     async def stop(self) -> None:
@@ -205,7 +207,7 @@ class RawWriter:
         A copy that was stored in spite of an error becomes a duplicate, as after a crash of ours.
         """
         try:
-            self._producers[where] = await new_producer(self._connected)
+            self._producers[where] = await new_producer(self._connected, self.rights)
             self._sequences[where] = 0
         except Refused as refusal:
             self._fail(where, item, refusal)
@@ -224,6 +226,7 @@ class RawWriter:
     def _answered(self, where: TopicPartition, item: Parcel, answer: Produced) -> None:
         if answer.error in {0, DUPLICATE}:
             self._sequences[where] = (self._sequences.get(where, 0) + item.count) % _SEQUENCES
+            self.rights.granted(where.topic)
             if self._troubles.pop(where, None):
                 _log.warning("%s[%d]: goes on", *where)
             self._done(where)
@@ -233,6 +236,8 @@ class RawWriter:
         item.doubts += answer.error in DOUBTFUL
         error = errors.for_code(answer.error)
         words = answer.words or str(error.message)
+        if answer.error == TOPIC_FORBIDDEN:
+            words = self._troubles[where] = self.rights.refused("Write", where.topic)
         if answer.error in FOR_GOOD or item.doubts >= DOUBTFUL_TRIES:
             words = answer.words or f"{error.message}: {error.description}"
             too_large = answer.error in TOO_LARGE
@@ -292,6 +297,9 @@ class RawWriter:
             return False
         except errors.KafkaError:
             return False
+        for where in self._queues:
+            if where.topic in self._client.cluster.unauthorized_topics:
+                self._troubles[where] = self.rights.refused("Write", where.topic)
         known = self._client.cluster.leader_for_partition
         return bool(good) and all(known(where) not in {None, -1} for where in self._queues)
 

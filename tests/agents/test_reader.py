@@ -405,13 +405,18 @@ async def test_a_leader_that_moved_is_found_again() -> None:
 
 
 @in_loop
-async def test_a_reader_that_may_not_read_is_told_so() -> None:
+async def test_a_reader_that_may_not_read_says_which_right_it_lacks_and_reads_on_when_it_is_granted() -> None:
     async with FakeBroker() as fake:
         fake.on[FETCH] = lambda _body: fake.fetched("t", 0, b"", error=29, high_watermark=-1)
         reader, taker = await started(Cluster(fake.bootstrap)), Taker()
-        taker.seat(reader, "t")
-        await until(lambda: taker.errors)
-        assert isinstance(taker.errors[0], ReadRefused)
+        seat = taker.seat(reader, "t")
+        await until(lambda: reader.rights.lacking)
+        assert "may not read topic t: grant Read on it" in reader.rights.lacking["t"]
+        assert seat.trouble == reader.rights.lacking["t"]
+        fake.on[FETCH] = lambda _body: fake.fetched("t", 0, build(some(3)))
+        await until(lambda: taker.count)
+        assert not reader.rights.lacking
+        assert not taker.errors
         await reader.stop()
 
 
