@@ -81,6 +81,7 @@ class SeatSealing:
     async def _fetched(self, seat: SourceSeat, epoch: int, fetched: Fetched) -> None:
         seat.last_stable = fetched.last_stable
         most = self._side.rooms.of(seat.route.cloud_topic).most - _BESIDE
+        most -= most // 8 if seat.route.padding else 0  # Padme adds a ninth at most
         limits = self._limits if most >= self._limits.stored_bytes else replace(self._limits, stored_bytes=most)
         chunks = cut(fetched.scan, fetched.first, limits, fetched.aborted)
         left = fetched.size - sum(chunk.size for chunk in chunks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from fake_kafka import FakeAdmin
 from in_loop import until
 from test_batches import RECORDED
 from test_sealer import WHERE, committed
-from world import World, in_world
+from world import ORDERS, World, in_world
 
 from sealwire.agents import seat_sealing
 from sealwire.agents.batches import MAX_HOLE
@@ -89,6 +90,22 @@ def test_one_record_too_large_holds_its_source_partition_with_both_limits_until_
         assert sealer.seat().state == "flowing"
 
     scenario(monkeypatch, tmp_path)
+
+
+@in_world
+async def test_padding_finds_room_in_the_cloud_topic_as_well(world: World) -> None:
+    mirror, sealer = world.mirror(), world.sealer(route=replace(ORDERS, padding=True))
+    await mirror.start()
+    await sealer.start()
+    world.envelopes.most = 30_000
+    dice = random.Random(7)
+    made = [record._replace(value=dice.randbytes(900)) for record in some(200)]
+    for at in range(0, 200, 10):
+        world.berlin.send(made[at : at + 10], codec=4)
+    await until(lambda: len(world.paris.got()) == 200)
+    assert world.paris.got() == made
+    assert max(map(len, world.envelopes.batches)) <= 30_000
+    assert world.envelopes.end < 15
 
 
 @in_world
