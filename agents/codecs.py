@@ -20,6 +20,9 @@ _LIKELY_RATIO = 6
 class TooLarge(ValueError):
     """It would open to more bytes than allowed."""
 
+    def __init__(self, cap: int) -> None:
+        super().__init__(f"it would open to more than {cap} bytes")
+
 
 class Unreadable(ValueError):
     """It is not what its codec writes."""
@@ -71,7 +74,7 @@ def _gzip(data: bytes | memoryview, cap: int) -> bytes:
         member = zlib.decompressobj(31)
         out += member.decompress(rest, cap - len(out) + 1)
         if len(out) > cap:
-            raise TooLarge(str(cap))
+            raise TooLarge(cap)
         if not member.eof:
             message = "cut short"
             raise Unreadable(message)
@@ -92,7 +95,7 @@ def _snappy(data: bytes | memoryview, cap: int) -> bytes:
             blocks.append(raw[position + 4 : position + 4 + size])
             position += 4 + size
     if sum(cramjam.snappy.decompress_raw_len(block) for block in blocks) > cap:
-        raise TooLarge(str(cap))
+        raise TooLarge(cap)
     return b"".join(bytes(cramjam.snappy.decompress_raw(block)) for block in blocks)
 
 
@@ -110,7 +113,7 @@ def _lz4(data: bytes | memoryview, cap: int) -> bytes:
         if size <= room:
             return bytes(memoryview(out)[:size])
         if room >= cap:
-            raise TooLarge(str(cap))
+            raise TooLarge(cap)
         room = min(cap, room * 4)
 
 
@@ -122,6 +125,6 @@ def _zstd(data: bytes | memoryview, cap: int) -> bytes:
         while piece := reader.read(_PIECE):
             size += len(piece)
             if size > cap:
-                raise TooLarge(str(cap))
+                raise TooLarge(cap)
             out.append(piece)
     return b"".join(out)

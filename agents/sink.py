@@ -140,7 +140,8 @@ class _Round:
             except RecordTooLarge as error:
                 self.words = f"{error} by topic {self._topic}{_RAISE}"
             except ValueError as error:
-                self.words = str(error)
+                offset = self._pieces[self.stored][1].base_offset
+                self.words = f"the batch at source offset {offset} cannot be opened: {error}"
 
     async def _refused(self, refusal: Refused, ready: Ready, end: int) -> None:
         """Decide what is tried next, if anything is, of what is not stored."""

@@ -200,6 +200,7 @@ async def test_records_that_cannot_be_opened_hold_only_their_source_partition(wo
     stage(station, bad, good)
     await until(lambda: good.done)
     assert bad.refused
+    assert bad.refused.startswith("the batch at source offset 0 cannot be opened: ")
     assert world.paris.got() == some(2, 7)
 
 
