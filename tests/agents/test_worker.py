@@ -11,6 +11,7 @@ import pytest
 from in_loop import until
 from world import LANES, OPEN_ORDERS, ORDERS, World, in_world
 
+from sealwire.agents import metrics
 from sealwire.agents import worker as workers
 from sealwire.agents.health import Health
 from sealwire.agents.settings import Cluster, Settings
@@ -130,4 +131,8 @@ async def test_a_worker_s_snapshot_says_why_it_is_not_ready(world: World) -> Non
     vars(station.cloud).update(away="no leader")
     assert worker.snapshot()["clusters"] == {"local": True, "cloud": False}
     assert "the cloud cluster does not answer" in worker.snapshot()["why"]
+    shown = json.dumps(worker.snapshot()) + metrics.encode(worker.snapshot())[0].decode()
+    held = station.control.secrets
+    secrets = [held.identity.signing.seed.hex(), *(each.receiving.encode().hex() for each in held.held)]
+    assert not any(secret in shown for secret in secrets)
     assert json.loads(json.dumps(worker.snapshot()))["identity"] == "w"
