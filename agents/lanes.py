@@ -157,8 +157,13 @@ class Lanes:
                 if lane.open and not self._app.rebalancing:
                     await lane.tick()
 
-    async def follow(self, events: faust.Stream, write: Callable[[dict[bytes, bytes]], None]) -> None:
-        """Be the agent: each event goes to its lane's work, and what changed goes to the table."""
+    async def follow(
+        self,
+        events: faust.Stream,
+        write: Callable[[dict[bytes, bytes]], None],
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Be the agent: each event goes to its lane's work, and what changed goes to the table while that has room."""
         loop = asyncio.get_running_loop()
         wrote: dict[int, float] = {}
         async for event in events.events():
@@ -170,6 +175,6 @@ class Lanes:
             if item.load is not None:
                 lane.work.take(item.load)
             now = loop.time()
-            if now - wrote.get(lane.number, 0.0) >= _TABLE_EVERY:
+            if now - wrote.get(lane.number, 0.0) >= _TABLE_EVERY and has_room():
                 wrote[lane.number] = now
                 write(lane.work.changes())

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 # One database per lane: the store's defaults ask for a 2 GiB cache and 64 MiB of write buffers each.
 _ROCKSDB = {"block_cache_size": 8 * 1024 * 1024, "write_buffer_size": 1024 * 1024, "max_write_buffer_number": 2}
 
+_WAITING_MOST = (
+    32  # rows on their way to the changelog; beyond a hundred Faust holds up every event, with a log line each
+)
+
 
 class StateTable:
     """Rows by channel and source partition; written only while an event of their lane is being processed."""
 
     def __init__(self, app: faust.App, lanes: int) -> None:
+        self._app = app
         self._table = app.Table(
             TABLE,
             partitions=lanes,
@@ -29,6 +34,10 @@ class StateTable:
             value_type=bytes,
             options=dict(_ROCKSDB),  # a copy: the store takes entries out of what it is given
         )
+
+    def has_room(self) -> bool:
+        """Tell whether rows may be written now: what is not stays changed, and is written with a later event."""
+        return int(self._app.producer.buffer.size) < _WAITING_MOST
 
     def write(self, rows: dict[bytes, bytes]) -> None:
         """Write rows under the lane of the event being processed."""

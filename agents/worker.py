@@ -255,7 +255,7 @@ def build(settings: Settings, store: SecretStore) -> faust.App:
     async def lanes(events: faust.Stream) -> None:
         while not worker:
             await asyncio.sleep(0.01)
-        await worker[0].lanes.follow(events, table.write)
+        await worker[0].lanes.follow(events, table.write, table.has_room)
 
     @app.on_partitions_assigned.connect
     async def on_assigned(_app: faust.App, partitions: set[Any], **_unused: Any) -> None:  # noqa: ANN401

@@ -87,6 +87,19 @@ async def test_table_rows_are_written_under_the_events_of_their_lane(world: Worl
     await until(lambda: len(sealer.table) == len(mirror.table) == 1)
 
 
+@in_world
+async def test_what_the_table_has_no_room_for_is_written_with_a_later_event_and_holds_up_nothing(world: World) -> None:
+    _sealer, mirror = await world.flow()
+    mirror.table_has_room = False
+    world.berlin.send(some(3))
+    await until(lambda: len(world.paris.got()) == 3)
+    turns = mirror.lanes.turns
+    await until(lambda: mirror.lanes.turns > turns + LANES)
+    assert not mirror.table
+    mirror.table_has_room = True
+    await until(lambda: len(mirror.table) == 1)
+
+
 @in_loop
 async def test_a_lane_s_event_carries_the_very_object_that_was_handed_over() -> None:
     thing = object()

@@ -186,6 +186,7 @@ class Station:
         self.lanes = Lanes(self.agent, settings.lane_topic, self.side.make, watch)
         self.side.lanes = self.lanes
         self.table: dict[bytes, bytes] = {}
+        self.table_has_room = True
         self.errors: list[BaseException] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -201,7 +202,7 @@ class Station:
     async def start(self) -> None:
         """Do what Worker.run does, and what Faust does around it."""
         self.assign()
-        self.spawn(self.lanes.follow(self.agent, self.table.update))
+        self.spawn(self.lanes.follow(self.agent, self.table.update, lambda: self.table_has_room))
         self.spawn(self.lanes.keep_ticking())
         self.spawn(self._run())
 
