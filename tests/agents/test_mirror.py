@@ -180,12 +180,13 @@ async def test_what_is_parked_is_found_again_after_a_restart(world: World) -> No
 @in_world
 async def test_a_stranger_s_session_holds_up_nobody(world: World) -> None:
     _, mirror = await flowing(world)
+    before = mirror.refused.get("parked", 0)  # the first envelope may have come before its grant
     stranger = bytearray(world.envelopes.value(0))
     stranger[4:36] = os.urandom(32)
     world.envelopes.inject(bytes(stranger))
     await one_by_one(world, 2, 1)
     await until(lambda: len(world.paris.got()) == 3)
-    assert mirror.refused == {"parked": 1}
+    assert mirror.refused == {"parked": before + 1}
 
 
 @in_world
