@@ -185,6 +185,10 @@ KINDS: Final = (
     # Batches
     Kind("batches", "one record a batch", Manner(batch=1), way=Way.MERGED, partitions=3, holds=_one_each),
     Kind("batches", "one lz4 record a batch", Manner("lz4", batch=1), way=Way.MERGED, partitions=3, holds=_one_each),
+    Kind(
+        "batches", "one snappy record a batch", Manner("snappy", batch=1), way=Way.MERGED, partitions=3,
+        holds=_one_each,
+    ),
     Kind("batches", "one zstd record a batch", Manner("zstd", batch=1), way=Way.MERGED, partitions=3, holds=_one_each),
     Kind("batches", "a few records a batch", Manner(batch=3_000), way=Way.MERGED, holds=_a_few_each),
     Kind("batches", "a few gzip records a batch", Manner("gzip", batch=3_000), way=Way.MERGED, holds=_a_few_each),
@@ -251,6 +255,10 @@ KINDS: Final = (
     ),
     Kind(
         "times", "log-append time, zstd", Manner("zstd"), topic={"message.timestamp.type": "LogAppendTime"},
+        way=Way.SLOW, holds=_log_append,
+    ),
+    Kind(
+        "times", "log-append time, snappy", Manner("snappy"), topic={"message.timestamp.type": "LogAppendTime"},
         way=Way.SLOW, holds=_log_append,
     ),
     # Transactions

@@ -265,7 +265,9 @@ class Peer:
         with self.connect(b"R", settings) as connection:
             connection.sendall(_utf(topic))
             with connection.makefile("rb") as answers:
-                (partitions,) = struct.unpack(">i", answers.read(4))
+                count = answers.read(4)
+                assert count, f"Java's consumer cannot read {topic}: build/logs/matrix-peer.log says why"
+                (partitions,) = struct.unpack(">i", count)
                 return {
                     partition: (struct.unpack(">i", answers.read(4))[0], _read_utf(answers))
                     for partition in range(partitions)
