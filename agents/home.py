@@ -14,6 +14,7 @@ import faust
 from sealwire.agents import client
 from sealwire.agents.admin import Admin
 from sealwire.agents.blocking import ClusterAway, ClusterRefused
+from sealwire.agents.ending import PunctualWorker
 from sealwire.agents.rights import lacking
 from sealwire.agents.security import stock_settings
 
@@ -60,6 +61,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "broker_rebalance_timeout": 60.0,
         "broker_request_timeout": 65.0,
         "agent_supervisor": "mode.CrashingSupervisor",
+        "Worker": PunctualWorker,
         "stream_recovery_delay": 0.0,
         "stream_wait_empty": False,
         "worker_redirect_stdouts": False,

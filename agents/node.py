@@ -13,6 +13,7 @@ from aiokafka.client import ConnectionGroup
 from aiokafka.structs import TopicPartition
 
 from sealwire.agents.batches import Corrupt, OldFormat, scan
+from sealwire.agents.driver import FrameRefused
 from sealwire.agents.frames import FetchBatches
 from sealwire.agents.offsets import REFUSED
 from sealwire.agents.rights import TOPIC_FORBIDDEN
@@ -50,7 +51,6 @@ class Node:
 
     def __init__(self, reader: RawReader, leader: int, manner: Manner) -> None:
         self.seats: set[Seat] = set()
-        self.trouble = ""
         self._reader, self._leader, self._manner = reader, leader, manner
         self._turn = 0
         self._strange_until = 0.0
@@ -124,15 +124,13 @@ class Node:
             answer: FetchAnswer = await client.send(self._leader, request, group=_CONNECTIONS[slot])
         except Exception as error:  # noqa: BLE001 (whatever a broker does wrong, it is asked again later)
             cause = error.__cause__ or error  # why a connection was closed says more than that it was
-            if not self.trouble:
-                _log.warning("broker %d of %s: %r; trying again", self._leader, self._reader.cluster.bootstrap, cause)
-            self.trouble = repr(cause)
+            # A broker that is away is one trouble, however it shows; what it says wrong is another.
+            own = repr(cause) if isinstance(cause, FrameRefused) else ""
+            for seat in seats:
+                self._reader.troubles.note(seat.where, f"broker {self._leader}: {cause!r}", own)
             self._reader.lose(seats, pause, f"its broker: {cause!r}")
             await asyncio.sleep(pause)
             return False
-        if self.trouble:
-            _log.warning("broker %d of %s answers again", self._leader, self._reader.cluster.bootstrap)
-            self.trouble = ""
         if answer.error:
             self._reader.lose(seats, pause, errors.for_code(answer.error).message)
             await asyncio.sleep(pause)
@@ -198,6 +196,7 @@ class Node:
 
     def _well(self, seat: Seat) -> None:
         self._reader.rights.granted(seat.topic)
+        self._reader.troubles.over(seat.where)
         seat.tries = 0
         seat.trouble = ""
         if seat.warned:
@@ -225,7 +224,8 @@ class Node:
             if part.error == TOPIC_FORBIDDEN:
                 words = seat.trouble = self._reader.rights.refused("Read", seat.topic)
             else:
-                _warn(seat, words)
+                self._reader.troubles.note(seat.where, words)
+                seat.trouble = words
             self._reader.lose([seat], min(_BACKOFF * 2 ** min(seat.tries, 10), _BACKOFF_TO), words)
 
 

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiokafka import errors
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
+from sealwire.agents.header import NO_PRODUCER
 from sealwire.agents.rights import CLUSTER_FORBIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aiokafka.structs import TopicPartition
 
     from sealwire.agents.driver import BoundedClient
     from sealwire.agents.rights import Rights
 
 _BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _ANY = "of ours, not one"
+_SEQUENCES = 2**31
 
 # Error codes by Kafka's protocol guide.
 DUPLICATE = 46
@@ -69,3 +73,38 @@ async def new_producer(connected: Callable[[], BoundedClient], rights: Rights) -
             rights.refused("Write", _ANY)
         await asyncio.sleep(pause)
         pause = min(pause * 2, _BACKOFF_TO)
+
+
+class Producers:
+    """Who a writer is to each partition, and which sequence is next there: one producer id for all until one is lost.
+
+    Without begin() it has no producer id at all, as for a broker that knows none.
+    """
+
+    def __init__(self) -> None:
+        self._shared: Producer | None = None
+        self._own: dict[TopicPartition, Producer] = {}
+        self._sequences: dict[TopicPartition, int] = {}
+
+    async def begin(self, connected: Callable[[], BoundedClient], rights: Rights) -> None:
+        """Ask for the producer id that all partitions share. Raises Refused."""
+        self._shared = await new_producer(connected, rights)
+
+    async def begin_anew(self, where: TopicPartition, connected: Callable[[], BoundedClient], rights: Rights) -> None:
+        """Have a new producer for a partition whose broker forgot ours, or knows more of it than we do. Raises Refused.
+
+        What was stored in spite of an error becomes a duplicate, as after a crash of ours.
+        """
+        self._own[where] = await new_producer(connected, rights)
+        self._sequences[where] = 0
+
+    def stamp(self, where: TopicPartition) -> tuple[int, int, int]:
+        """Give producer id, epoch and sequence of the next batch."""
+        if self._shared is None:
+            return NO_PRODUCER
+        producer = self._own.get(where, self._shared)
+        return producer.identity, producer.epoch, self._sequences.get(where, 0)
+
+    def stored(self, where: TopicPartition, count: int) -> None:
+        """Take note that a batch of ``count`` records is stored."""
+        self._sequences[where] = (self._sequences.get(where, 0) + count) % _SEQUENCES

@@ -8,7 +8,6 @@ are asked for again: an idle topic costs little, a busy one comes in large piece
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from aiokafka import errors
@@ -21,6 +20,7 @@ from sealwire.agents.driver import FRAME_CAP
 from sealwire.agents.node import Manner, Node
 from sealwire.agents.rights import Rights
 from sealwire.agents.seat import Fetched, OffsetOutOfRange, ReadRefused, Seat
+from sealwire.agents.troubles import NO_LEADER, Troubles
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,12 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "Fetched", "OffsetOutOfRange", "RawReader", "ReadRefused", "Seat"]
 
-_log = logging.getLogger(__name__)
-
 _BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _RANGE_TRIES = 20
 _EMBEDDED_WAIT_MS = 40  # the embedded broker looks for news only at half of the wait and at its end
-_NO_LEADER = "no leader: the topic or partition is missing, or its brokers are away"
 _SAY_AFTER = 5.0  # seconds: a client that has just started does not know every topic yet
 _JUDGING = 60.0  # seconds: until judged, however long that takes
 
@@ -70,6 +67,7 @@ class RawReader:
         self._manner = Manner(linger_ms / 1000, max_wait_ms, fetch_bytes, int(read_committed), check_crc)
         self.client: BoundedClient | None = None
         self.rights = Rights(cluster.bootstrap)
+        self.troubles = Troubles(f"reading from {cluster.bootstrap}")
         self._seats: set[Seat] = set()
         self._nodes: dict[int, Node] = {}
         self._lost = asyncio.Event()  # some seat has no leader
@@ -101,6 +99,7 @@ class RawReader:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.troubles.close()
         for seat in list(self._seats):
             self.unseat(seat)
         self._nodes.clear()
@@ -129,6 +128,7 @@ class RawReader:
     def unseat(self, seat: Seat) -> None:
         """Stop reading for this seat; nothing is delivered to it any more and what it held is given back."""
         self._seats.discard(seat)
+        self.troubles.over(seat.where)
         for node in self._nodes.values():
             node.seats.discard(seat)
         seat.end()
@@ -175,10 +175,9 @@ class RawReader:
                     seat.trouble = self.rights.refused("Read", seat.topic)
                     continue
                 seat.lost_since = seat.lost_since or now
-                if not seat.warned and now - seat.lost_since >= _SAY_AFTER:
-                    _log.warning("%s[%d]: %s", seat.topic, seat.partition, _NO_LEADER)
-                    seat.warned = True
-                seat.trouble = _NO_LEADER
+                if now - seat.lost_since >= _SAY_AFTER:
+                    self.troubles.note(seat.where, NO_LEADER)
+                seat.trouble = NO_LEADER
             pause = min(pause * 2, _BACKOFF_TO) if still else _BACKOFF
             if still:
                 self._lost.set()

@@ -137,8 +137,10 @@ class Sealing(Side):
         moved, self.moved = self.moved, {}
         try:
             await self.positions.commit(moved)
-        except (ClusterAway, ClusterRefused) as error:
+        except (ClusterAway, ClusterRefused, asyncio.CancelledError) as error:
             self.moved = {**moved, **self.moved}
+            if isinstance(error, asyncio.CancelledError):
+                raise
             self.say(f"positions cannot be committed: {error}; trying again")
 
     def tasks(self) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import faust
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sealwire.agents.settings import Settings
 
 _log = logging.getLogger(__name__)
+_COMMIT_WITHIN = 5.0  # seconds, when lanes are given up
 
 
 class _Boot(faust.App.BootStrategy):  # type: ignore[misc]
@@ -46,6 +48,7 @@ class BridgeApp(faust.App):  # type: ignore[misc]
     health: Health
     port: Port
     lasting: tuple[asyncio.Task[None], ...] = ()
+    worker: Worker | None = None  # made when the loop runs: clients belong to a loop
 
     async def on_first_start(self) -> None:
         """Open the port, and wait for the local cluster, saying so once."""
@@ -59,6 +62,13 @@ class BridgeApp(faust.App):  # type: ignore[misc]
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("the worker ends: %s", error)
             self.crashing = asyncio.ensure_future(self.crash(error))
+
+    async def on_stop(self) -> None:
+        """Write what is ours before Faust stops what is its own: that may hang while its cluster is away."""
+        self.health.tell("STOPPING=1")
+        if self.worker is not None:
+            await self.worker.stop()
+        await super().on_stop()
 
     async def on_shutdown(self) -> None:
         """Close the port, last of all."""
@@ -140,7 +150,9 @@ class Worker:
     async def on_revoked(self) -> None:
         """Give up every lane, in order."""
         await self.lanes.on_revoked()
-        await self.side.commit()
+        with suppress(TimeoutError):  # what is not committed is sealed again by whoever is next
+            async with asyncio.timeout(_COMMIT_WITHIN):
+                await self.side.commit()
 
     async def stop(self) -> None:
         """Give up the lanes in order, write what is left, close every connection."""
@@ -227,13 +239,12 @@ def build(settings: Settings, store: SecretStore) -> faust.App:
     driver.self_check(with_faust=True)
     app = BridgeApp(settings.app_id, **options(settings))
     app.home = Home(settings)
-    worker: list[Worker] = []  # made when the loop runs: clients belong to a loop
     app.health = Health(app)
     app.port = Port(
         settings.web_host,
         settings.web_port,
         app.health,
-        lambda: worker[0].snapshot() if worker else status.starting(settings, app.home.why),
+        lambda: app.worker.snapshot() if app.worker else status.starting(settings, app.home.why),
     )
     topic = app.topic(
         settings.lane_topic,
@@ -247,33 +258,27 @@ def build(settings: Settings, store: SecretStore) -> faust.App:
 
     @app.task
     async def bridge() -> None:
-        worker.append(Worker(app, settings, store))
-        worker[0].lanes.on_assigned(assigned)
-        await worker[0].run()
+        app.worker = Worker(app, settings, store)
+        app.worker.lanes.on_assigned(assigned)
+        await app.worker.run()
 
     @app.agent(topic)
     async def lanes(events: faust.Stream) -> None:
-        while not worker:
+        while app.worker is None:
             await asyncio.sleep(0.01)
-        await worker[0].lanes.follow(events, table.write, table.has_room)
+        await app.worker.lanes.follow(events, table.write, table.has_room)
 
     @app.on_partitions_assigned.connect
     async def on_assigned(_app: faust.App, partitions: set[Any], **_unused: Any) -> None:  # noqa: ANN401
         assigned.clear()
         assigned.update(partitions)
-        if worker:
-            worker[0].lanes.on_assigned(partitions)
+        if app.worker is not None:
+            app.worker.lanes.on_assigned(partitions)
 
     @app.on_partitions_revoked.connect
     async def on_revoked(_app: faust.App, _partitions: set[Any], **_unused: Any) -> None:  # noqa: ANN401
         assigned.clear()
-        if worker:
-            await worker[0].on_revoked()
-
-    @app.on_before_shutdown.connect
-    async def on_shutdown(_app: faust.App, **_unused: Any) -> None:  # noqa: ANN401
-        app.health.tell("STOPPING=1")
-        if worker:
-            await worker[0].stop()
+        if app.worker is not None:
+            await app.worker.on_revoked()
 
     return app

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from aiokafka.structs import TopicPartition
 
 from sealwire.agents import client as clients
 from sealwire.agents.frames import ProduceBatches, Produced, read_produced
-from sealwire.agents.header import NO_PRODUCER, restamp
+from sealwire.agents.header import restamp
 from sealwire.agents.parcel import Parcel, RecordMetadata, Stopped
 from sealwire.agents.producer import (
     DOUBTFUL,
@@ -26,12 +25,12 @@ from sealwire.agents.producer import (
     LOST_PRODUCER,
     STALE,
     TOO_LARGE,
-    Producer,
+    Producers,
     Refused,
-    new_producer,
 )
 from sealwire.agents.rights import TOPIC_FORBIDDEN, Rights
 from sealwire.agents.single import record_batch, record_frame, seal_frame
+from sealwire.agents.troubles import NO_LEADER, Troubles
 
 if TYPE_CHECKING:
     from sealwire.agents.driver import BoundedClient
@@ -39,11 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RawWriter", "RecordMetadata", "Refused", "Stopped", "record_batch", "record_frame", "seal_frame"]
 
-_log = logging.getLogger(__name__)
-
 _BROKER_TIMEOUT_MS = 8_000  # how long a broker may wait for its replicas: less than the client waits for the broker
 _BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
-_SEQUENCES = 2**31
 
 
 class RawWriter:
@@ -64,23 +60,20 @@ class RawWriter:
         self._cluster, self._client_id, self._transactional_id = cluster, client_id, transactional_id
         self._request_bytes, self._in_flight = request_bytes, in_flight
         self._client: BoundedClient | None = None
-        self._producers: dict[TopicPartition, Producer] = {}
-        self._sequences: dict[TopicPartition, int] = {}
+        self._producers = Producers()
         self._queues: dict[TopicPartition, deque[Parcel]] = {}
         self._sent: set[TopicPartition] = set()
         self._requests: dict[int, set[asyncio.Task[None]]] = defaultdict(set)
         self._topics: set[str] = set()
-        self._wake = asyncio.Event()
-        self._stale = asyncio.Event()
+        self._wake, self._stale = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._troubles: dict[TopicPartition, str] = {}
-        self._shared: Producer | None = None
+        self._troubles = Troubles(f"writing to {cluster.bootstrap}")
         self.rights = Rights(cluster.bootstrap)
 
     @property
     def troubles(self) -> dict[tuple[str, int], str]:
         """What is being tried again, and the broker's last word on it."""
-        return {(where.topic, where.partition): words for where, words in self._troubles.items()}
+        return {(where.topic, where.partition): words for where, words in self._troubles.words.items()}
 
     @property
     def ended(self) -> list[str]:
@@ -91,7 +84,7 @@ class RawWriter:
         """Connect; waits for as long as no broker answers."""
         self._client = await clients.connect(self._cluster, self._client_id)
         if not self._cluster.embedded:
-            self._shared = await new_producer(self._connected, self.rights)
+            await self._producers.begin(self._connected, self.rights)
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._refresh())]
 
     async def stop(self) -> None:
@@ -101,6 +94,7 @@ class RawWriter:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
+        self._troubles.close()
         for queue in self._queues.values():
             for item in queue:
                 if not item.future.done():
@@ -177,7 +171,7 @@ class RawWriter:
         topics: dict[str, list[tuple[int, memoryview]]] = defaultdict(list)
         for where, item in items.items():
             item.tries += 1
-            restamp(item.batch, *self._stamp(where))
+            restamp(item.batch, *self._producers.stamp(where))
             topics[where.topic].append((where.partition, item.batch))
         request = ProduceBatches(topics, timeout_ms=_BROKER_TIMEOUT_MS, transactional_id=self._transactional_id)
         answers: dict[tuple[str, int], Produced] = {}
@@ -202,13 +196,8 @@ class RawWriter:
             await self._begin_anew(where, item)
 
     async def _begin_anew(self, where: TopicPartition, item: Parcel) -> None:
-        """Have a new producer for a partition whose broker forgot ours, or knows more of it than we do.
-
-        A copy that was stored in spite of an error becomes a duplicate, as after a crash of ours.
-        """
         try:
-            self._producers[where] = await new_producer(self._connected, self.rights)
-            self._sequences[where] = 0
+            await self._producers.begin_anew(where, self._connected, self.rights)
         except Refused as refusal:
             self._fail(where, item, refusal)
         else:
@@ -217,18 +206,11 @@ class RawWriter:
             self._sent.discard(where)
             self._wake.set()
 
-    def _stamp(self, where: TopicPartition) -> tuple[int, int, int]:
-        if self._shared is None:
-            return NO_PRODUCER
-        producer = self._producers.setdefault(where, self._shared)
-        return producer.identity, producer.epoch, self._sequences.get(where, 0)
-
     def _answered(self, where: TopicPartition, item: Parcel, answer: Produced) -> None:
         if answer.error in {0, DUPLICATE}:
-            self._sequences[where] = (self._sequences.get(where, 0) + item.count) % _SEQUENCES
+            self._producers.stored(where, item.count)
             self.rights.granted(where.topic)
-            if self._troubles.pop(where, None):
-                _log.warning("%s[%d]: goes on", *where)
+            self._troubles.over(where)
             self._done(where)
             if not item.future.done():
                 item.future.set_result(RecordMetadata(where.topic, where.partition, answer.base_offset))
@@ -236,18 +218,16 @@ class RawWriter:
         item.doubts += answer.error in DOUBTFUL
         error = errors.for_code(answer.error)
         words = answer.words or str(error.message)
-        if answer.error == TOPIC_FORBIDDEN:
-            words = self._troubles[where] = self.rights.refused("Write", where.topic)
         if answer.error in FOR_GOOD or item.doubts >= DOUBTFUL_TRIES:
             words = answer.words or f"{error.message}: {error.description}"
             too_large = answer.error in TOO_LARGE
             self._fail(where, item, Refused(f"{where.topic}[{where.partition}]: {words}", too_large=too_large))
         else:
-            self._again(where, item, words, stale=answer.error in STALE)
+            self._again(where, item, words, stale=answer.error in STALE, lacks=answer.error == TOPIC_FORBIDDEN)
 
     def _fail(self, where: TopicPartition, item: Parcel, error: Refused) -> None:
         self._done(where)
-        self._troubles.pop(where, None)
+        self._troubles.over(where)
         if not item.future.done():
             item.future.set_exception(error)
 
@@ -256,10 +236,11 @@ class RawWriter:
         if not self._queues[where]:
             del self._queues[where]
 
-    def _again(self, where: TopicPartition, item: Parcel, words: str, *, stale: bool) -> None:
-        if where not in self._troubles:
-            _log.warning("%s[%d]: %s; trying again", *where, words)
-        self._troubles[where] = words
+    def _again(self, where: TopicPartition, item: Parcel, words: str, *, stale: bool, lacks: bool = False) -> None:
+        if lacks:
+            self._troubles.known(where, self.rights.refused("Write", where.topic))
+        else:
+            self._troubles.note(where, words)
         item.not_before = asyncio.get_running_loop().time() + self._backoff(item.tries)
         if stale:
             self._stale.set()
@@ -297,11 +278,15 @@ class RawWriter:
             return False
         except errors.KafkaError:
             return False
-        for where in self._queues:
+        if not good:
+            return False
+        lost = [where for where in self._queues if self._client.cluster.leader_for_partition(where) in {None, -1}]
+        for where in lost:
             if where.topic in self._client.cluster.unauthorized_topics:
-                self._troubles[where] = self.rights.refused("Write", where.topic)
-        known = self._client.cluster.leader_for_partition
-        return bool(good) and all(known(where) not in {None, -1} for where in self._queues)
+                self._troubles.known(where, self.rights.refused("Write", where.topic))
+            else:
+                self._troubles.note(where, NO_LEADER)
+        return not lost
 
     async def _replace_client(self) -> None:
         """Throw away a client whose metadata never comes: its own task may have died of a broken answer."""

@@ -1,0 +1,111 @@
+"""What is tried again is told once a minute, whatever number of tries and partitions it has."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from aiokafka.structs import TopicPartition
+from in_loop import in_loop
+
+from sealwire.agents.troubles import Troubles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MINUTE = 0.5  # seconds, here
+PLACES = [TopicPartition("orders", each) for each in range(240)]
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    monkeypatch.setattr("sealwire.agents.troubles._GATHER", 0.01)
+    monkeypatch.setattr("sealwire.agents.troubles._LOOK_EVERY", 0.01)
+    monkeypatch.setattr("sealwire.agents.troubles._SAY_EVERY", MINUTE)
+    caplog.set_level(logging.WARNING, "sealwire")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+async def tries(troubles: Troubles, seconds: float) -> None:
+    until = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < until:
+        for where in PLACES:
+            troubles.note(where, "nobody is there")
+        await asyncio.sleep(0.005)
+
+
+def over(troubles: Troubles) -> None:
+    for where in PLACES:
+        troubles.over(where)
+
+
+def test_many_partitions_are_one_line_and_their_end_is_another(said: Callable[[], list[str]]) -> None:
+    @in_loop
+    async def scenario() -> None:
+        troubles = Troubles("writing")
+        await tries(troubles, MINUTE / 2)
+        assert len(troubles.words) == len(PLACES)
+        over(troubles)
+        assert not troubles.words
+        await asyncio.sleep(0.05)
+
+    scenario()
+    assert said() == ["writing: orders[0] and 239 more: nobody is there; trying again", "writing: goes on"]
+
+
+def test_what_lasts_is_told_again_each_minute(said: Callable[[], list[str]]) -> None:
+    @in_loop
+    async def scenario() -> None:
+        troubles = Troubles("writing")
+        troubles.note(PLACES[0], "nobody is there")
+        await asyncio.sleep(MINUTE * 2.5)
+        troubles.close()
+
+    scenario()
+    assert said() == ["writing: orders[0]: nobody is there; trying again"] * 3
+
+
+def test_what_comes_back_again_and_again_is_told_once_a_minute(said: Callable[[], list[str]]) -> None:
+    @in_loop
+    async def scenario() -> None:
+        troubles = Troubles("writing")
+        for _ in range(5):
+            await tries(troubles, 0.04)
+            over(troubles)
+            await asyncio.sleep(0.03)
+        troubles.close()
+
+    scenario()
+    assert len(said()) == 2
+
+
+def test_a_cause_of_its_own_is_told_beside_the_others(said: Callable[[], list[str]]) -> None:
+    @in_loop
+    async def scenario() -> None:
+        troubles = Troubles("reading")
+        troubles.note(PLACES[0], "nobody is there")
+        troubles.note(PLACES[1], "a lie", "a lie")
+        troubles.close()
+
+    scenario()
+    assert said() == [
+        "reading: orders[0]: nobody is there; trying again",
+        "reading: orders[1]: a lie; trying again",
+    ]
+
+
+def test_what_the_log_was_told_already_is_kept_and_not_told_again(said: Callable[[], list[str]]) -> None:
+    @in_loop
+    async def scenario() -> None:
+        troubles = Troubles("writing")
+        troubles.known(PLACES[0], "our login may not")
+        await asyncio.sleep(0.05)
+        assert troubles.words == {PLACES[0]: "our login may not"}
+        troubles.over(PLACES[0])
+        troubles.close()
+        assert not troubles.words
+
+    scenario()
+    assert said() == []
