@@ -229,7 +229,7 @@ class KafkaCluster:
             "replica.fetch.max.bytes": str(16 << 20),
             "log.segment.bytes": str(256 << 20),
             "log.cleaner.backoff.ms": "250",  # compacted topics are waited for
-            "log.retention.check.interval.ms": "86400000",  # records that say they are of 1970 stay
+            "log.retention.ms": "-1",  # records that say they are of 1970 stay
             "controlled.shutdown.enable": "false",
             "broker.session.timeout.ms": "3000",  # after a kill it may register again only when this is over
             "broker.heartbeat.interval.ms": "500",
@@ -253,7 +253,7 @@ class KafkaCluster:
 
         config = {name.replace("_", "."): value for name, value in settings.items()}
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        (made,) = admin.create_topics([NewTopic(topic, partitions, 1, config=config)]).values()
+        (made,) = admin.create_topics([NewTopic(topic, partitions, -1, config=config)]).values()
         made.result(30)
         while len(admin.list_topics(topic, timeout=10).topics[topic].partitions) < partitions:
             time.sleep(0.02)
