@@ -239,6 +239,13 @@ class World:
         maps = [f"  - {{channel: {of.get(each, each)}, open: {self.cloud_topic(each)}, to: {each}}}" for each in topics]
         return self._node("open", site, name, local or self.sink.bootstrap, maps)
 
+    def mapped(self, direction: str, name: str, site: str, local: KafkaCluster, *maps: str, more: str = "") -> Node:
+        """The YAML of a worker with mappings of one's own, each as it stands between braces; `more` lines before."""
+        lines = [f"  - {{{each}}}" for each in maps]
+        node = self._node(direction, site, name, local.bootstrap, lines)
+        node.file.write_text(more + node.file.read_text())
+        return node
+
     def cloud_topic(self, topic: str) -> str:
         return f"{self.project}.{topic}"
 
