@@ -80,12 +80,11 @@ class Matrix:
         self._make_topics()
         first = sorted(self.cases, key=lambda case: not case.kind.first)
         self._written = {case: self._pool.submit(self._write, case) for case in first}
-        topics = [case.topic for case in self.cases]
         self.world.admit("berlin", "sender")
         self.world.admit("lisbon", "reader")
-        # One channel: sixty flows under one policy, as a site would have them.
-        seal = [f"  - {{channel: matrix, seal: {each}, to: {self.world.cloud_topic(each)}}}" for each in topics]
-        opening = [f"  - {{channel: matrix, open: {self.world.cloud_topic(each)}, to: {each}}}" for each in topics]
+        # One channel and two patterns: eighty flows under one policy, as a site would have them.
+        seal = [r'  - {channel: matrix, seal: "^(kind-.*)$", to: "matrix.\\1"}']
+        opening = [r'  - {channel: matrix, open: "^matrix[.](kind-.*)$", to: "\\1"}']
         self.sealer: Node = self.world._node("seal", "berlin", "sender", self.world.source.bootstrap, seal)
         self.mirror: Node = self.world._node("open", "lisbon", "reader", self.world.sink.bootstrap, opening)
         sealwire("topics", "apply", "--yes", self.sealer.file)
