@@ -98,4 +98,6 @@ def test_javas_consumer_reads_the_same_at_both_ends(matrix: Matrix, case: Case) 
 def test_nothing_came_twice_and_nothing_is_in_the_way(matrix: Matrix) -> None:
     expected = {topic: figures["records"] for topic, figures in matrix.figures.items()}
     assert {topic: count_of(matrix.world.sink, topic) for topic in expected} == expected
-    assert not matrix.mirror.status["refused"]
+    refused = matrix.mirror.status["refused"]
+    refused.pop("parked", 0)  # an envelope may overtake its session's statement; it is read again
+    assert not refused
