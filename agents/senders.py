@@ -66,8 +66,7 @@ class Senders:
         self._used: dict[bytes, int] = {}
         self._news = asyncio.Event()
         self.why: dict[str, str] = {
-            channel: "no session yet" if topics else "no topic matches yet"
-            for channel, topics in self._channels.items()
+            channel: "no session yet" if topics else "" for channel, topics in self._channels.items()
         }
 
     def current(self, channel: str) -> Sending | None:
@@ -89,6 +88,7 @@ class Senders:
         if cloud_topic in self._channels[channel]:
             return
         self._channels[channel].add(cloud_topic)
+        self.why[channel] = self.why[channel] or ("" if channel in self._sending else "no session yet")
         sending = self._sending.get(channel)
         if sending is not None and not sending.reader_ids <= {member for member, _ in self.readers(channel)}:
             self._end(channel, "its readers change with its topics: a new session begins")
