@@ -1,12 +1,16 @@
-"""What the cloud's brokers refuse for good, in words for a person."""
+"""What the cloud's brokers refuse for good, in words for a person; and why nobody answers, as far as can be told."""
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaError
 
 from sealwire.app.faults import Failure
+
+if TYPE_CHECKING:
+    from sealwire.agents.settings import Cluster
 
 LOGIN: Final = (
     KafkaError._AUTHENTICATION,  # noqa: SLF001 - librdkafka's own names of its local errors
@@ -15,6 +19,26 @@ LOGIN: Final = (
 )
 _FORBIDDEN: Final = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 _NO_TOPIC: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)  # noqa: SLF001
+
+
+SECURITY: Final = (KafkaError._SSL, KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)  # noqa: SLF001
+
+
+def diagnosis(cluster: Cluster) -> str:
+    """Try to connect in another way than librdkafka, and say why it fails; empty where nobody is there at all."""
+    from sealwire.agents.client import diagnose  # noqa: PLC0415 - aiokafka, for this alone
+
+    why = asyncio.run(diagnose(cluster))
+    return "" if why.startswith("no broker answers") else why
+
+
+def away(cluster: Cluster, otherwise: str) -> Failure:
+    """Say why a cluster does not answer; ``otherwise`` in librdkafka's words."""
+    why = diagnosis(cluster)
+    return Failure(
+        why or f"No answer from {cluster.bootstrap}: {otherwise}.",
+        "Is the address right, the cluster up, and its certificate or login (its client file) what it asks for?",
+    )
 
 
 def words(error: KafkaError, bootstrap: str, topic: str) -> Failure | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from sealwire.app.clouderrors import LOGIN, words
+from sealwire.app.clouderrors import LOGIN, SECURITY, away, diagnosis, words
 from sealwire.app.faults import Failure
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class CloudLog:
     def __init__(self, cluster: Cluster, notice: Callable[[str], None]) -> None:
         """Connect lazily: nothing is sent before the first call."""
         self.bootstrap = cluster.bootstrap
+        self._cluster = cluster
         self._notice = notice
         self._failed: KafkaError | None = None
         self._away = False
@@ -243,21 +244,19 @@ class CloudLog:
         """Raise what no waiting cures; remember the rest."""
         if error is not None:
             self._failed = error
+            if error.code() in SECURITY:
+                raise self._nobody()
             refusal = words(error, self.bootstrap, topic)
             if refusal:
                 raise refusal
 
     def _nobody(self) -> Failure:
-        why = f": {self._failed.str()}" if self._failed else ""
-        return Failure(
-            f"No answer from {self.bootstrap}{why}.",
-            "Is the address right, the cluster up, and its certificate or login (--kafka-config) what it asks for?",
-        )
+        return away(self._cluster, self._failed.str() if self._failed else "no answer in time")
 
     def _say_away(self) -> None:
         if not self._away:
             self._away = True
-            self._notice(f"{self.bootstrap} does not answer; waiting for it")
+            self._notice(f"{diagnosis(self._cluster) or f'{self.bootstrap} does not answer'}; waiting for it")
 
     def _say_back(self) -> None:
         self._failed = None

@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sealwire.agents.admin import Admin, TopicPlan
-from sealwire.agents.blocking import ClusterAway, ClusterRefused
+from sealwire.agents.blocking import ClusterAway, ClusterRefused, Forbidden
 from sealwire.agents.cloud_topic import DAY_MS, MESSAGE_BYTES, RETENTION_DAYS, cloud_config
 from sealwire.agents.routes import route
+from sealwire.app.clouderrors import away
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.names import project_topics
 
@@ -64,9 +65,11 @@ def run(cluster: Cluster, work: Coroutine[Any, Any, Result]) -> Result:
     try:
         return asyncio.run(work)
     except ClusterAway as error:
+        raise away(cluster, str(error)) from None
+    except Forbidden as error:
         raise Failure(
-            f"No answer from {cluster.bootstrap}: {error}.",
-            "Is the address right, the cluster up, and its certificate or login (kafka_config) what it asks for?",
+            f"{cluster.bootstrap} refused: {error}.",
+            "Give an administrator's client file with --kafka-config, or grant its login what docs/RIGHTS.md lists.",
         ) from None
     except ClusterRefused as error:
         raise Failure(
