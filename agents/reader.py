@@ -20,7 +20,7 @@ from sealwire.agents.driver import FRAME_CAP
 from sealwire.agents.node import Manner, Node
 from sealwire.agents.rights import Rights
 from sealwire.agents.seat import Fetched, OffsetOutOfRange, ReadRefused, Seat
-from sealwire.agents.troubles import NO_LEADER, Troubles
+from sealwire.agents.troubles import NO_LEADER, SAY_AFTER, Troubles
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +33,6 @@ __all__ = ["Budget", "Fetched", "OffsetOutOfRange", "RawReader", "ReadRefused", 
 _BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _RANGE_TRIES = 20
 _EMBEDDED_WAIT_MS = 40  # the embedded broker looks for news only at half of the wait and at its end
-_SAY_AFTER = 5.0  # seconds: a client that has just started does not know every topic yet
 _JUDGING = 60.0  # seconds: until judged, however long that takes
 
 
@@ -128,7 +127,7 @@ class RawReader:
     def unseat(self, seat: Seat) -> None:
         """Stop reading for this seat; nothing is delivered to it any more and what it held is given back."""
         self._seats.discard(seat)
-        self.troubles.over(seat.where)
+        self.troubles.forget(seat.where)
         for node in self._nodes.values():
             node.seats.discard(seat)
         seat.end()
@@ -150,7 +149,7 @@ class RawReader:
             seat.leader = None
             self._lost.set()
             return
-        seat.leader, seat.lost_since = leader, 0.0
+        seat.leader = leader
         node = self._nodes.get(leader)
         if node is None:
             node = self._nodes[leader] = Node(self, leader, self._manner)
@@ -168,15 +167,12 @@ class RawReader:
                 for seat in lost:
                     self._place(seat)
             still = [seat for seat in lost if seat.leader is None]
-            now = asyncio.get_running_loop().time()
             forbidden = self.client.cluster.unauthorized_topics if self.client else ()
             for seat in still:
                 if seat.topic in forbidden:
                     seat.trouble = self.rights.refused("Read", seat.topic)
                     continue
-                seat.lost_since = seat.lost_since or now
-                if now - seat.lost_since >= _SAY_AFTER:
-                    self.troubles.note(seat.where, NO_LEADER)
+                self.troubles.note(seat.where, NO_LEADER, after=SAY_AFTER)
                 seat.trouble = NO_LEADER
             pause = min(pause * 2, _BACKOFF_TO) if still else _BACKOFF
             if still:

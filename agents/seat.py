@@ -110,7 +110,7 @@ class Seat:
         self.alive = True
         self.leader: int | None = None
         self.fetching = False
-        self.not_before = self.lost_since = 0.0
+        self.not_before = 0.0
         self.turn = 0
         self.tries = 0
 

@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 _GATHER = 0.2  # seconds in which troubles of several partitions become one line
 _LOOK_EVERY = 1.0  # seconds, while something is tried again
 _SAY_EVERY = 60.0  # seconds
+SAY_AFTER = 5.0  # seconds: a client that has just started does not know every topic yet
 NO_LEADER = "no leader: the topic or partition is missing, or its brokers are away"
 
 
@@ -28,6 +29,7 @@ class Troubles:
     def __init__(self, doing: str) -> None:
         self._doing = doing
         self._words: dict[TopicPartition, str] = {}
+        self._since: dict[TopicPartition, float] = {}
         self._causes: dict[TopicPartition, str] = {}
         self._heard: dict[str, dict[TopicPartition, str]] = {}
         self._said: dict[str, float] = {}
@@ -39,9 +41,13 @@ class Troubles:
         """The last word on each partition that is tried again."""
         return self._words
 
-    def note(self, where: TopicPartition, words: str, cause: str = "") -> None:
-        """Take note that a partition is to be tried again."""
-        self._words[where], self._causes[where] = words, cause
+    def note(self, where: TopicPartition, words: str, cause: str = "", *, after: float = 0.0) -> None:
+        """Take note that a partition is to be tried again; it is told when it has been noted for ``after`` seconds."""
+        self._words[where] = words
+        now = asyncio.get_running_loop().time()
+        if now - self._since.setdefault(where, now) < after:
+            return
+        self._causes[where] = cause
         self._heard.setdefault(cause, {}).setdefault(where, words)
         self._look_in(_GATHER)
 
@@ -51,9 +57,16 @@ class Troubles:
         self._causes.pop(where, None)
 
     def over(self, where: TopicPartition) -> None:
-        """Take note that a partition goes on, or is not asked for any more."""
+        """Take note that a partition goes on."""
         if self._words and self._words.pop(where, None) is not None:
             self._causes.pop(where, None)
+            self._since.pop(where, None)
+
+    def forget(self, where: TopicPartition) -> None:
+        """Take note that a partition is not asked for any more."""
+        if where in self._words:
+            self.over(where)
+            self._told = self._told and bool(self._causes)
 
     def close(self) -> None:
         """Tell what was not told yet."""

@@ -30,7 +30,7 @@ from sealwire.agents.producer import (
 )
 from sealwire.agents.rights import TOPIC_FORBIDDEN, Rights
 from sealwire.agents.single import record_batch, record_frame, seal_frame
-from sealwire.agents.troubles import NO_LEADER, Troubles
+from sealwire.agents.troubles import NO_LEADER, SAY_AFTER, Troubles
 
 if TYPE_CHECKING:
     from sealwire.agents.driver import BoundedClient
@@ -285,7 +285,7 @@ class RawWriter:
             if where.topic in self._client.cluster.unauthorized_topics:
                 self._troubles.known(where, self.rights.refused("Write", where.topic))
             else:
-                self._troubles.note(where, NO_LEADER)
+                self._troubles.note(where, NO_LEADER, after=SAY_AFTER)
         return not lost
 
     async def _replace_client(self) -> None:

@@ -264,7 +264,7 @@ async def test_the_end_of_a_partition_is_right_on_the_embedded_broker(
 async def test_a_topic_that_comes_later_is_read_then_and_its_absence_is_said_once(
     broker: Cluster, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sealwire.agents.reader._SAY_AFTER", 0.1)
+    monkeypatch.setattr("sealwire.agents.reader.SAY_AFTER", 0.1)
     name = "comes-later"
     reader, taker = await started(broker), Taker()
     with caplog.at_level(logging.WARNING, "sealwire"):

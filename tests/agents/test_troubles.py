@@ -109,3 +109,17 @@ def test_what_the_log_was_told_already_is_kept_and_not_told_again(said: Callable
 
     scenario()
     assert said() == []
+
+
+def test_what_is_not_asked_for_any_more_is_not_said_to_go_on(said: Callable[[], list[str]]) -> None:
+    @in_loop
+    async def scenario() -> None:
+        troubles = Troubles("reading")
+        troubles.note(PLACES[0], "nobody is there")
+        await asyncio.sleep(0.05)
+        troubles.forget(PLACES[0])
+        await asyncio.sleep(0.05)
+        assert not troubles.words
+
+    scenario()
+    assert said() == ["reading: orders[0]: nobody is there; trying again"]
