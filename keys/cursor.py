@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sealwire.keys.opening import Opened
 
 __all__ = [
+    "END_ALLOWANCE",
     "FLOOR_ALLOWANCE",
     "TABLE",
     "CloudPlace",
@@ -44,6 +45,8 @@ __all__ = [
 MINUTE: Final = 60 * 1000
 FLOOR_ALLOWANCE: Final = 65 * MINUTE
 """A session's longest life and two clocks, in ms: what was made earlier than this before the floor moves nothing."""
+END_ALLOWANCE: Final = 5 * MINUTE + 10_000
+"""Two clocks, and the age in ms that a source's end may have when it is sealed: two sealers may overlap for as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +207,12 @@ def look(cursor: Cursor, opened: Opened, rules: Rules) -> Sight:  # noqa: PLR091
 def _regressed(cursor: Cursor, opened: Opened) -> bool:
     """Tell whether the source's end went back behind what was delivered: it lost records and gives others now.
 
-    The word of an older session, or one sealed before the cursor's last envelope, proves nothing: its source end is
-    of its own time, and two sealers may overlap.
+    The word of an older session, or one sealed before the cursor's last envelope or soon after it, proves nothing: its
+    source end is of its own time, and a sealer that slept or lost its lane seals on beside its successor for a while.
     """
     inner = opened.inner
-    newer = opened.session.made_at > cursor.session_floor and inner.sealed_at > cursor.sealed_at
+    later = inner.sealed_at > cursor.sealed_at + END_ALLOWANCE
+    newer = opened.session.made_at > cursor.session_floor and later
     return newer and not inner.reseal and cursor.next is not None and inner.last_stable < cursor.next
 
 

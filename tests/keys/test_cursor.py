@@ -13,6 +13,7 @@ from vector_world import NOW, inner, lost, seeded
 
 from sealwire.keys import delivery
 from sealwire.keys.cursor import (
+    END_ALLOWANCE,
     FLOOR_ALLOWANCE,
     TABLE,
     CloudPlace,
@@ -36,7 +37,7 @@ from sealwire.keys.source import SourcePartition, Span
 
 SESSION = world.inbound(world.outbound(made_at=NOW))
 SOURCE = inner().source("orders")
-AT_100 = Cursor(SOURCE, next=100, session_floor=NOW - 1, sealed_at=NOW - 1)
+AT_100 = Cursor(SOURCE, next=100, session_floor=NOW - 1, sealed_at=NOW - 1 - END_ALLOWANCE)
 NONE = Cursor(SOURCE)
 HERE, LATER = CloudPlace(bytes(16), 7), CloudPlace(bytes(16), 9)
 
@@ -89,6 +90,7 @@ FACTS: list[tuple[Cursor | None, Opened, Decision, int | None, State]] = [
     (AT_100, seen(10, 20, last_stable=99), Hold(Reason.REGRESSED), 100, State.HELD),
     (AT_100, seen(10, 20, last_stable=100), Duplicate(), 100, State.FLOWING),
     (AT_100, seen(10, 20, last_stable=99, made_at=NOW - 1), Duplicate(), 100, State.FLOWING),
+    # of two sealers that overlap, one may not have seen yet what the other sealed already
     (AT_100, seen(10, 20, last_stable=99, sealed_at=NOW - 1), Duplicate(), 100, State.FLOWING),
     (AT_100, seen(10, 20, last_stable=99, flags=RESEAL), Duplicate(), 100, State.FLOWING),
     # the session floor

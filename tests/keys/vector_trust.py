@@ -31,7 +31,7 @@ from vector_statements import CHARTER, INBOUND
 from vector_world import MADE_AT, NOW, Forge, inner_bytes
 
 from sealwire.keys import charter, policy
-from sealwire.keys.cursor import FLOOR_ALLOWANCE
+from sealwire.keys.cursor import END_ALLOWANCE, FLOOR_ALLOWANCE
 from sealwire.keys.envelope import Place
 from sealwire.keys.inner import LOG_START, RESEAL
 
@@ -161,7 +161,7 @@ def cursors() -> Iterator[Vector]:
         "cursor next": 100,
         "cursor state": "flowing",
         "session floor": floor,
-        "cursor sealed at": NOW - 1,
+        "cursor sealed at": NOW - 1 - END_ALLOWANCE,
     }
     said: dict[str, str | int] = {
         "made at": NOW,
@@ -189,7 +189,7 @@ def cursors() -> Iterator[Vector]:
         ("beyond-the-source", "hold implausible", "It ends after the source's last stable offset.", {"last stable": 109}),
         ("regressed", "hold regressed", "A newer session, behind the cursor, whose source ends behind the cursor too.", {"first": 10, "next": 20, "last stable": 99}),
         ("regressed-by-an-older-session", "duplicate", "The same, of a session that is not newer.", {"first": 10, "next": 20, "last stable": 99, "made at": floor}),
-        ("regressed-sealed-earlier", "duplicate", "The same, sealed no later than what moved the cursor.", {"first": 10, "next": 20, "last stable": 99, "sealed at": NOW - 1}),
+        ("regressed-sealed-earlier", "duplicate", "The same, sealed no later than 310 seconds after what moved the cursor.", {"first": 10, "next": 20, "last stable": 99, "sealed at": NOW - 1}),
         ("below-the-floor", "gap 100 110 below-floor", "A session made more than 65 minutes before the floor.", {"made at": too_old}),
         ("at-the-floor", "deliver", "A session made 65 minutes before the floor.", {"made at": too_old + 1}),
         ("old-and-known", "duplicate", "An old session, of what was delivered already.", {"made at": too_old, "first": 90, "next": 100}),
