@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-_CLASSES = (128 * 1024, 1024 * 1024, 2 * 1024 * 1024, 5 * 1024 * 1024)
+_KIB = 1024
+_EXACT = 16 * _KIB  # below, a new one costs nothing
+_CLASSES = tuple(size * _KIB for size in (32, 64, 128, 256, 512, 1024, 2048, 5120))
 _KEPT_BYTES = 24 * 1024 * 1024
 
 
@@ -15,7 +17,7 @@ class Buffers:
 
     def lend(self, size: int) -> bytearray:
         """Return a buffer of ``size`` bytes or more; what it holds is anybody's."""
-        if size <= _CLASSES[0] // 8:
+        if size <= _EXACT:
             return bytearray(size)
         for each in _CLASSES:
             if size <= each:

@@ -62,6 +62,7 @@ class Dispatch:
         self._work, self._seat, self._entry = work, seat, entry
         self._standing, self._after, self._opened, self._buffer = standing, after, opened, buffer
         self._size = len(opened.batches)
+        self._held = max(len(buffer), self._size)  # bytes
         self._tally = work.side.tallies[opened.source.channel]
 
     def begin(self, from_offset: int) -> None:
@@ -90,7 +91,7 @@ class Dispatch:
         work.standings.sent(standing, self._after)
         self._entry[1] += 1
         work.outstanding += 1
-        work.side.budget.add(self._size)
+        work.side.budget.add(self._held)
         staged = Staged(opened.source, batches, self._size, self._done, self._refused, self._wanted)
         work.side.sink.stage(standing.sink_topic, self._seat.partition, staged)
 
@@ -102,7 +103,7 @@ class Dispatch:
 
     def _over(self) -> None:
         self._work.outstanding -= 1
-        self._work.side.budget.release(self._size)
+        self._work.side.budget.release(self._held)
         self._work.side.buffers.give_back(self._buffer)
 
     def _done(self, first: int, following: int) -> None:

@@ -176,13 +176,16 @@ class SeatSealing:
             seat.why, seat.changed = side.senders.why[route.channel] or "the session ended", True
             side.senders.news()
             return
-        buffer, used = seal_chunk(side, sending, seat, chunk, kind)
         room = side.rooms.of(route.cloud_topic)
+        if chunk.record_count > 1 and chunk.size > room.most and not (chunk.plain and route.compress):
+            self._put_smaller(seat, chunk, chunk.size)
+            return
+        buffer, used = seal_chunk(side, sending, seat, chunk, kind)
         if used > (room.most if chunk.record_count > 1 else room.alone) or chunk.record_count > _RECORDS:
             side.buffers.give_back(buffer)
             self._put_smaller(seat, chunk, used)
             return
-        side.budget.add(used)
+        side.budget.add(len(buffer))
         seat.sealed_to, seat.log_start = chunk.next, False
         seat.session, seat.changed = sending.outbound.id, True
         seat.envelopes += 1
@@ -222,7 +225,7 @@ class SeatSealing:
         except Stopped:
             return
         finally:
-            side.budget.release(used)
+            side.budget.release(len(buffer))
         side.buffers.give_back(buffer)
         side.tallies[seat.route.channel].deliver(count, used)
         if seat.acknowledged(entry) and self._lane.open:  # never past what was refused

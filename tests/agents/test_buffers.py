@@ -24,6 +24,11 @@ def test_a_buffer_that_came_back_is_lent_again() -> None:
     assert buffers.lend(700_000) is not first
 
 
+@pytest.mark.parametrize("size", [17 * KIB, 40 * KIB, 130 * KIB, 300_000, 600_000, 1_100_000])
+def test_a_buffer_is_no_more_than_about_twice_what_was_asked_for(size: int) -> None:
+    assert len(Buffers().lend(size)) <= 2 * size + 2 * KIB
+
+
 def test_what_is_kept_is_bounded() -> None:
     buffers = Buffers(3 * KIB * KIB)
     lent = [buffers.lend(900_000) for _ in range(10)]
