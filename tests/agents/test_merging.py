@@ -157,6 +157,18 @@ def test_a_piece_that_cannot_be_opened_ends_it_when_those_before_were_given() ->
         assert (found[-1].taken, found[-1].next) == (2, 4)
 
 
+def test_nothing_of_a_piece_that_is_malformed_half_way_is_given() -> None:
+    whole = build(some(3, 4), 4)
+    second = HEADER_SIZE + 1 + whole[HEADER_SIZE] // 2
+    broken = bytearray(whole)
+    broken[second] = 0x7F  # its length is odd
+    found = []
+    with pytest.raises(records.Malformed):
+        found.extend(merge(pieces(build(some(2)), build(some(2, 2), 2), resum(broken), build(some(1), 7))))
+    assert unbuild(batches(found)) == some(4)
+    assert (found[-1].taken, found[-1].next) == (2, 4)
+
+
 def test_bytes_that_a_text_codec_would_refuse_pass_unchanged() -> None:
     plain = bytearray(build([Made(NOW, b"k", b"v", [("hh", b"x")])]))
     at = plain.index(b"hh")
