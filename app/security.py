@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sealwire.app.faults import Fault, did_you_mean
+from sealwire.app.jaas import jaas_words
+from sealwire.app.pemfiles import authority_problem, login_problem, other_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 
 # What a file for producers, consumers and tools may say that is no business of a bridge: it has its own of each.
 IRRELEVANT = frozenset(
-    """acks allow.auto.create.topics auto.commit.interval.ms auto.offset.reset batch.size buffer.memory
+    """acks allow.auto.create.topics auto.commit.interval.ms auto.include.jmx.reporter auto.offset.reset batch.size
+    buffer.memory exclude.internal.topics group.protocol group.remote.assignor interceptor.classes metadata.max.idle.ms
+    metadata.recovery.rebootstrap.trigger.ms metadata.recovery.strategy metric.reporters
+    partitioner.adaptive.partitioning.enable partitioner.availability.timeout.ms partitioner.ignore.keys
     basic.auth.credentials.source basic.auth.user.info check.crcs client.dns.lookup client.id client.rack
     compression.type connections.max.idle.ms default.api.timeout.ms delivery.timeout.ms enable.auto.commit
     enable.idempotence enable.metrics.push fetch.max.bytes fetch.max.wait.ms fetch.min.bytes group.id
@@ -31,6 +36,7 @@ IRRELEVANT_FAMILIES = (
     "schema.registry.",
     "confluent.monitoring.",
     "confluent.telemetry.",
+    "compression.",
 )
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -42,11 +48,7 @@ _MODULES = {
         "SCRAM-SHA-512",
     ),
 }
-_NO_STORE = "make a PEM file of it: openssl pkcs12 -in STORE -out FILE.pem, with {type}=PEM"
 _OTHER_LOGIN = "logins are by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
-_FLAGS = frozenset({"required", "requisite", "sufficient", "optional"})
-_SHORTEST = 3  # module, flag, semicolon
-_JAAS = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s;="']+)|([;=]))""", re.DOTALL)
 
 _SETTINGS = tuple(
     """bootstrap.servers security.protocol sasl.mechanism sasl.mechanisms sasl.jaas.config sasl.username
@@ -118,7 +120,7 @@ class Reading:
             if name in _SETTINGS:
                 if not entry.value and name != "ssl.endpoint.identification.algorithm":
                     self.fault(name, "is empty", "give it a value or remove the line")
-                elif re.search(r"\{\{.*\}\}|YOUR_[A-Z_]+|<[A-Z_ -]+>", entry.value):
+                elif re.search(r"\{\{.*\}\}|\$\{.*\}|YOUR_[A-Z_]+|<[A-Z_ -]+>", entry.value):
                     self.fault(
                         name,
                         "still holds a placeholder",
@@ -178,7 +180,7 @@ class Reading:
 
     def _jaas(self, mechanism: str) -> tuple[str, str]:
         name = "sasl.jaas.config"
-        words = _jaas_words(self.text(name))
+        words = jaas_words(self.text(name))
         if words is None:
             self.fault(
                 name,
@@ -215,7 +217,25 @@ class Reading:
         for name in ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location"):
             if name in self._found:
                 self.security[name] = self._file(name)
+        self._papers()
         self._tls_rules()
+
+    def _papers(self) -> None:
+        """Look into the PEM files, which a broker would refuse in fewer words."""
+        given = self.security
+        found: dict[str, tuple[str, str]] = {}
+        if Path(authorities := given.get("ssl.ca.location", "")).is_file():
+            found["truststore"] = authority_problem(Path(authorities))
+        certificate, key = given.get("ssl.certificate.location", ""), given.get("ssl.key.location", "")
+        if Path(certificate).is_file() and Path(key).is_file():
+            found["keystore"] = login_problem(Path(certificate), Path(key), given.get("ssl.key.password", ""))
+        elif certificate and not key:
+            found["keystore"] = "has no private key beside it", "set ssl.key.location"
+        for store, (problem, cure) in found.items():
+            if problem:
+                other = "ssl.ca.location" if store == "truststore" else "ssl.certificate.location"
+                location = f"ssl.{store}.location"
+                self.fault(location if location in self._found else other, problem, cure)
 
     def _tls_rules(self) -> None:
         algorithm = "ssl.endpoint.identification.algorithm"
@@ -253,11 +273,7 @@ class Reading:
             if self.text(form).upper() == "PEM" or (form not in self._found and _is_pem(path)):
                 self.security[ours] = path
             elif Path(path).is_file():
-                self.fault(
-                    name,
-                    f"is a {self.text(form) or 'JKS'} store: only PEM is read",
-                    _NO_STORE.format(type=form),
-                )
+                self.fault(name, *other_store(Path(path), store))
         if password in self._found and not any(fault.setting.startswith(f"ssl.{store}.") for fault in self.faults):
             self.fault(
                 password,
@@ -284,24 +300,3 @@ def _is_pem(path: str) -> bool:
             return b"-----BEGIN" in file.read(64 << 10)
     except OSError:
         return False
-
-
-def _jaas_words(text: str) -> tuple[str, dict[str, str]] | None:
-    """Take `module flag name=value ... ;` apart, as Java's JaasConfig does; None where that fails."""
-    tokens: list[str] = []
-    place = 0
-    while place < len(text.rstrip()):
-        match = _JAAS.match(text, place)
-        if match is None:
-            return None
-        quoted = match[1] if match[1] is not None else match[2]
-        tokens.append(re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else match[3] or match[4])
-        place = match.end()
-    if len(tokens) < _SHORTEST or tokens[1].lower() not in _FLAGS:
-        return None
-    if tokens[-1] != ";":
-        return None
-    rest = tokens[2:-1]
-    if len(rest) % 3 or any(equals != "=" for equals in rest[1::3]):
-        return None
-    return tokens[0], dict(zip(rest[::3], rest[2::3], strict=True))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,8 +14,9 @@ from sealwire.app import clientfile
 from sealwire.app.faults import Faults
 from sealwire.app.properties import parse
 
-if TYPE_CHECKING:
-    from pathlib import Path
+sys.path.append(str(Path(__file__).parents[1] / "integration"))
+
+from certificates import Authority  # noqa: E402
 
 CONFLUENT = """\
 # Required connection configs for Kafka producer, consumer, and admin
@@ -116,15 +119,83 @@ def test_what_cannot_be_is_named_at_its_line(tmp_path: Path, text: str, words: s
     assert any(words in fault for fault in faults(tmp_path, text))
 
 
-def test_pem_stores_are_taken_and_java_stores_are_refused_with_the_cure(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
-    (tmp_path / "store.jks").write_bytes(b"\xfe\xed\xfe\xed")
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+def test_pem_stores_are_taken(tmp_path: Path, authority: Authority) -> None:
+    authority.write(tmp_path / "ca.pem")
+    authority.issue("us").write(tmp_path / "us.pem", "x")
     client = read(tmp_path, "security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location=ca.pem\n")
     assert client.security["ssl.ca.location"] == str(tmp_path / "ca.pem")
-    client = read(tmp_path, "security.protocol=SSL\nssl.keystore.location=ca.pem\nssl.key.password=x\n")
-    assert client.security["ssl.key.location"] == str(tmp_path / "ca.pem")
-    (fault,) = faults(tmp_path, "security.protocol=SSL\nssl.truststore.location=store.jks\nssl.truststore.password=x\n")
-    assert "is a JKS store: only PEM is read (make a PEM file of it: openssl pkcs12" in fault
+    client = read(tmp_path, "security.protocol=SSL\nssl.keystore.location=us.pem\nssl.key.password=x\n")
+    assert client.security["ssl.key.location"] == str(tmp_path / "us.pem")
+
+
+@pytest.mark.parametrize(("begin", "words"), [(b"\xfe\xed\xfe\xed", "is a JKS store"), (b"0\x82", "is a PKCS12 store")])
+@pytest.mark.parametrize("store", ["truststore", "keystore"])
+def test_java_stores_are_refused_with_the_commands_that_make_pem_of_them(
+    tmp_path: Path, begin: bytes, words: str, store: str
+) -> None:
+    (tmp_path / "mine").write_bytes(begin)
+    text = f"security.protocol=SSL\nssl.{store}.location=mine\nssl.{store}.password=x\nssl.{store}.type=JKS\n"
+    (fault,) = faults(tmp_path, text)
+    assert f"{words}: only PEM is read" in fault
+    assert ("keytool -importkeystore -srckeystore mine" in fault) == (begin[0] == 0xFE)
+    assert "openssl pkcs12 -in mine" in fault
+    assert ("-nokeys" in fault) == (store == "truststore")
+
+
+def keystore(file: Path, kind: str, authority: Authority) -> None:
+    """A key store with something wrong."""
+    paper, other = authority.issue("us"), authority.issue("other")
+    expired = authority.issue("us", lasts=-timedelta(hours=1))
+    file.write_bytes(
+        {
+            "expired": expired.key_pem() + expired.chain_pem(),
+            "no private key": paper.chain_pem(),
+            "under a password": paper.key_pem("secret") + paper.chain_pem(),
+            "cannot be read": paper.key_pem("secret") + paper.chain_pem(),
+            "under no password": paper.key_pem() + paper.chain_pem(),
+            "of another certificate": paper.key_pem() + other.chain_pem(),
+            "no certificate": paper.key_pem(),
+        }[kind]
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "password"),
+    [
+        ("expired", ""),
+        ("no private key", ""),
+        ("under a password", ""),
+        ("cannot be read", "wrong"),
+        ("under no password", "needless"),
+        ("of another certificate", ""),
+        ("no certificate", ""),
+    ],
+)
+def test_a_certificate_that_no_broker_would_take_is_named_before_one_is_asked(
+    tmp_path: Path, authority: Authority, kind: str, password: str
+) -> None:
+    keystore(tmp_path / "us.pem", kind, authority)
+    text = "security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location=us.pem\n"
+    (fault,) = faults(tmp_path, text + (f"ssl.key.password={password}\n" if password else ""))
+    assert kind in fault
+    assert "(" in fault  # and what to do
+    assert not password or password not in fault
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"-----BEGIN CERTIFICATE-----\n", "no certificate that can be read")])
+def test_a_file_of_authorities_that_holds_none_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "ca.pem").write_bytes(content)
+    (fault,) = faults(tmp_path, "security.protocol=SSL\nssl.ca.location=ca.pem\n")
+    assert words in fault
+
+
+def test_a_file_with_the_line_ends_of_windows_is_read_as_any_other(tmp_path: Path) -> None:
+    assert read(tmp_path, CONFLUENT.replace("\n", "\r\n")).security == read(tmp_path, CONFLUENT).security
 
 
 def test_host_names_are_checked_unless_the_file_says_no(tmp_path: Path) -> None:
