@@ -17,6 +17,7 @@ OWN_SIDE = {
     # These are said of our own site, by code that looks at clusters: no bytes from outside make them.
     Reason.SINK_CHANGED,
     Reason.SINK_REFUSED,
+    Reason.OLD_FORMAT,
     Reason.CURSORS_LOST,
     # Said of the age of a charter that is known, once a charter is followed.
     Reason.CHARTER_OLD,
