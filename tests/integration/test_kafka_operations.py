@@ -54,6 +54,7 @@ def test_metrics_are_what_passed_and_ready_is_what_the_cloud_allows(clusters: Cl
     nodes = (bridge.sealer, bridge.mirror)
     for node in nodes:
         await_(lambda node=node: ready(node)[0] == 200, "ready")
+        await_(lambda node=node: node.said("info    ready"), "that it is ready told")
     await_(lambda: figure(bridge.mirror, "topic_lag_offsets", channel=TOPIC) == 0, "nothing left of before")
     before = {node.identity: passed(node, stage="delivered") for node in nodes}
     earlier = _envelopes(clusters, bridge)
