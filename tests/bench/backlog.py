@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 VALUE_BYTES: Final = 1000
+LARGE_BYTES: Final = 8_000_000  # a record's value
 PARTITIONS: Final = 3
 _DIFFERENT: Final = 4096  # values that are made; more records repeat them, far apart
 _LARGE: Final = 1_000_000
@@ -88,6 +89,19 @@ def fill(
         time.sleep(0.05)
     if left:
         message = f"{left} records of {topic} were not stored"
+        raise RuntimeError(message)
+
+
+def fill_large(bootstrap: str, topic: str, each: int, partitions: int) -> None:
+    """Produce ``each`` records of 8 MB to every partition, and return when the cluster has them all."""
+    settings = {"bootstrap.servers": bootstrap, "message.max.bytes": 9_000_000, "linger.ms": 0, "log_level": 2}
+    producer = Producer(settings)
+    value = random.Random(8).randbytes(LARGE_BYTES)  # noqa: S311 - nothing secret
+    for number in range(each * partitions):
+        producer.produce(topic, value, partition=number % partitions)
+        producer.flush(60)
+    if _stored(bootstrap, topic, partitions) != each * partitions:
+        message = f"not all large records of {topic} were stored"
         raise RuntimeError(message)
 
 

@@ -2,7 +2,8 @@
 
 Start: from the process's start to the first envelope that the cloud has acknowledged, with 3 source partitions and with
 1,000. At 500 records a second: the part of a core that each worker uses, and how long a record is on its way, from its
-producer to a consumer at the other site. Memory: the most that each worker holds at 12 partitions with a backlog.
+producer to a consumer at the other site. Memory: the most that each worker holds with a backlog, at 12 partitions and
+at 240, and with large records on 12 partitions while the cluster that it writes to is away; all arrive when it is back.
 build/limits.json says the same to programs.
 """
 
@@ -17,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from backlog import KINDS, PARTITIONS, VALUE_BYTES, fill
+from backlog import KINDS, LARGE_BYTES, PARTITIONS, VALUE_BYTES, fill, fill_large
 from bridge import WAIT_S, BenchFailed, Bridge, Worker, cloud_topic
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -28,9 +29,12 @@ STARTS: Final = 3
 MANY: Final = 1000
 FULL: Final = 12
 BACKLOG: Final = 360_000
+TOPICS: Final = 20
+LARGE: Final = 4  # large records on each partition
 A_SECOND: Final = 500
 SETTLE_S: Final = 4.0
 WATCH_S: Final = 12.0
+STILL_S: Final = 4.0  # seconds without any more memory: what is held is held
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,14 @@ def main() -> int:
     """Measure, print, write build/limits.json; 1 when something aimed for was missed and --strict asks for that."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--strict", action="store_true", help="end with 1 when a row misses what is aimed for")
+    parser.add_argument("--only", default="", help="a part of the name of what is measured: starts, memory, large ...")
     parser.add_argument("--json", type=Path, default=RESULT, help="where the rows are written")
     given = parser.parse_args()
     rows: list[Row] = []
     with Bridge(_say) as bridge:
-        for part in (_starts, _many_partitions, _small_traffic, _memory):
+        for part in (_starts, _many_partitions, _small_traffic, _memory, _memory_of_many_topics, _large_records):
+            if given.only and given.only not in part.__name__:
+                continue
             for row in part(bridge):
                 aim = "" if row.below is None else f"   below {row.below:g}"
                 _say(f"{row.row:58}{row.value:10.2f} {row.unit:8}{aim}{'   MISSED' if row.missed else ''}")
@@ -176,6 +183,60 @@ def _memory(bridge: Bridge) -> list[Row]:
                 rows.append(Row(f"peak memory, 12 partitions, {kind.name}, to {way}", worker.peak_mb, "MB", 250.0))
         bridge.drop([topic])
     return rows
+
+
+def _memory_of_many_topics(bridge: Bridge) -> list[Row]:
+    topics = [f"one-of-many.{number}" for number in range(TOPICS)]
+    bridge.make(topics, FULL)
+    values = KINDS[0].values()
+    for topic in topics:
+        fill(bridge.source.bootstrap, topic, KINDS[0], BACKLOG // TOPICS, values, FULL)
+    rows = []
+    for way in ("seal", "open"):
+        with bridge.worker("seal" if way == "seal" else "open", topics) as worker:
+            worker.wait("the end", lambda state: sum(map(state.settled, topics)) >= BACKLOG // TOPICS * TOPICS)
+            rows.append(Row(f"peak memory, {TOPICS * FULL} partitions, to {way}", worker.peak_mb, "MB", 300.0))
+    bridge.drop(topics)
+    return rows
+
+
+def _large_records(bridge: Bridge) -> list[Row]:
+    topic, count = "large", LARGE * FULL
+    bridge.make([topic], FULL)
+    rows = []
+    with bridge.worker("seal", [topic]) as worker:
+        worker.wait("its start", lambda state: bool(state.said.get("ready")))
+        bridge.cloud.kill()
+        fill_large(bridge.source.bootstrap, topic, LARGE, FULL)
+        peak = _still(worker)
+        bridge.cloud.start()
+        worker.wait("the end", lambda state: state.settled(topic) >= count)
+        peak = max(peak, worker.peak_mb)
+        rows.append(
+            Row(f"peak memory, {LARGE_BYTES // 10**6} MB records, cloud away and back, to seal", peak, "MB", 400.0)
+        )
+    with bridge.worker("open", [topic]) as worker:
+        worker.wait("its first envelope", lambda state: state.records > 0)
+        bridge.sink.kill()
+        peak = _still(worker)
+        bridge.sink.start()
+        worker.wait("the end", lambda state: state.settled(topic) >= count)
+        peak = max(peak, worker.peak_mb)
+        rows.append(
+            Row(f"peak memory, {LARGE_BYTES // 10**6} MB records, sink away and back, to open", peak, "MB", 400.0)
+        )
+    bridge.drop([topic])
+    return rows
+
+
+def _still(worker: Worker) -> float:
+    """Wait until a worker takes no more memory; gives the most that it has held."""
+    peak, since = worker.peak_mb, time.monotonic()
+    while time.monotonic() < since + STILL_S:
+        if worker.peak_mb > peak:
+            peak, since = worker.peak_mb, time.monotonic()
+        time.sleep(0.1)
+    return peak
 
 
 def _say(words: str) -> None:
