@@ -230,7 +230,7 @@ async def test_what_is_refused_is_counted_by_reason_and_the_rest_goes_on(world: 
     await until(lambda: len(world.paris.got()) == 3)
     assert world.paris.got() == some(3)
     await until(lambda: mirror.refused.get("misplaced"))
-    assert mirror.refused == {
+    assert {reason: count for reason, count in mirror.refused.items() if reason != "parked"} == {
         Reason.FOREIGN: 5,
         Reason.BAD_SIGNATURE: 3,  # altered, cut short by a byte, under a record key
         Reason.TRUNCATED: 1,
@@ -257,7 +257,8 @@ async def test_an_envelope_copied_from_another_topic_is_misplaced(world: World) 
     await one_by_one(world, 1)
     await until(lambda: len(world.paris.got()) == 1)
     world.cloud.at("acme.other").inject(world.envelopes.value(0))
-    await until(lambda: opener.refused == {"misplaced": 1})
+    await until(lambda: opener.refused.get("misplaced") == 1)
+    assert opener.refused.keys() <= {"misplaced", "parked"}  # the first envelope may have come before its grant
 
 
 @in_world
