@@ -109,11 +109,7 @@ def cut(
         if attributes & CONTROL:
             open_aborts.discard(producer_id)  # whatever the marker says, that transaction ends here
             continue
-        if (
-            not count
-            or last_offset < wanted
-            or (open_aborts and header.transactional and producer_id in open_aborts)
-        ):
+        if not count or last_offset < wanted or (open_aborts and header.transactional and producer_id in open_aborts):
             continue
         kept, source = header, found.data
         if base < wanted:
