@@ -30,6 +30,7 @@ LOST_PRODUCER = {45, 47, 49, 59}  # out of order sequence, invalid epoch, invali
 FOR_GOOD = {10, 17, 18, 21, 22, 32, 33, 35, 42, 43, 44, 53, 65, 76, 87, 90}
 TOO_LARGE = {10, 18}  # message too large, record list too large
 STALE = {3, 5, 6, 9, 56, 72, 74, 75}  # metadata is to be asked for anew
+REPLICAS = {19, 20}  # too few in sync: no broker's absence to us, so told in its own words
 DOUBTFUL = {-1, 2}  # may pass or not: a bounded number of times
 DOUBTFUL_TRIES = 8
 

@@ -23,6 +23,7 @@ from sealwire.agents.producer import (
     DUPLICATE,
     FOR_GOOD,
     LOST_PRODUCER,
+    REPLICAS,
     STALE,
     TOO_LARGE,
     Producers,
@@ -167,7 +168,6 @@ class RawWriter:
         return chosen
 
     async def _send(self, node: int, items: dict[TopicPartition, Parcel]) -> None:
-        assert self._client is not None  # noqa: S101
         topics: dict[str, list[tuple[int, memoryview]]] = defaultdict(list)
         for where, item in items.items():
             item.tries += 1
@@ -177,7 +177,7 @@ class RawWriter:
         answers: dict[tuple[str, int], Produced] = {}
         words = "no answer for this partition"
         try:
-            answers = read_produced(await self._client.send(node, request))
+            answers = read_produced(await self._connected().send(node, request))
         except Exception as error:  # noqa: BLE001 (whatever a broker does wrong: the batch is sent again)
             words = repr(error)
         lost: dict[TopicPartition, Parcel] = {}
@@ -223,7 +223,7 @@ class RawWriter:
             too_large = answer.error in TOO_LARGE
             self._fail(where, item, Refused(f"{where.topic}[{where.partition}]: {words}", too_large=too_large))
         else:
-            self._again(where, item, words, stale=answer.error in STALE, lacks=answer.error == TOPIC_FORBIDDEN)
+            self._again(where, item, words, stale=answer.error in STALE, error=answer.error)
 
     def _fail(self, where: TopicPartition, item: Parcel, error: Refused) -> None:
         self._done(where)
@@ -236,11 +236,11 @@ class RawWriter:
         if not self._queues[where]:
             del self._queues[where]
 
-    def _again(self, where: TopicPartition, item: Parcel, words: str, *, stale: bool, lacks: bool = False) -> None:
-        if lacks:
+    def _again(self, where: TopicPartition, item: Parcel, words: str, *, stale: bool, error: int = 0) -> None:
+        if error == TOPIC_FORBIDDEN:
             self._troubles.known(where, self.rights.refused("Write", where.topic))
         else:
-            self._troubles.note(where, words)
+            self._troubles.note(where, words, "replicas" if error in REPLICAS else "")
         item.not_before = asyncio.get_running_loop().time() + self._backoff(item.tries)
         if stale:
             self._stale.set()

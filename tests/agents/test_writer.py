@@ -127,7 +127,7 @@ def test_a_refusal_for_good_is_raised_in_the_brokers_words_and_the_next_batch_go
 
 
 @in_loop
-async def test_whatever_may_pass_is_tried_again_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_whatever_may_pass_is_tried_again_and_each_cause_said_once(caplog: pytest.LogCaptureFixture) -> None:
     async with FakeBroker() as fake:
         answers = iter([6, 3, 7, 19, 20, 5, 2, -1, 0])
         fake.on[PRODUCE] = lambda _body: fake.produced("t", 0, next(answers), 3)
@@ -140,7 +140,10 @@ async def test_whatever_may_pass_is_tried_again_and_said_once(caplog: pytest.Log
             assert (await task).base_offset == 3
             assert not writer.troubles
             await writer.stop()
-        assert len([entry for entry in caplog.records if "trying again" in entry.message]) == 1
+        said = [entry.getMessage() for entry in caplog.records if "trying again" in entry.getMessage()]
+        assert len(said) == 2  # too few replicas are a cause of their own
+        assert "NOT_LEADER" in said[0]
+        assert "NOT_ENOUGH_REPLICAS" in said[1]
 
 
 @in_loop

@@ -41,6 +41,7 @@ PRODUCER: Final = "org.apache.kafka.tools.ConsoleProducer"
 CONSUMER: Final = "org.apache.kafka.tools.consumer.ConsoleConsumer"
 GROUPS: Final = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 TOPICS: Final = "org.apache.kafka.tools.TopicCommand"
+CONFIGS: Final = "kafka.admin.ConfigCommand"
 
 _LOG: Final = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true")
 _QUICK_JVM: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
@@ -246,6 +247,10 @@ class KafkaCluster:
     def groups(self, *arguments: str) -> str:
         """Run kafka-consumer-groups; what it printed."""
         return self._tool(GROUPS, *arguments)
+
+    def configs(self, *arguments: str) -> str:
+        """Run kafka-configs; what it printed."""
+        return self._tool(CONFIGS, *arguments)
 
     def make_topic(self, topic: str, partitions: int = 1, **settings: str) -> None:
         """Make a topic; settings with _ for the dots of their names. Takes no Java's start."""
