@@ -11,7 +11,7 @@ from sealwire.agents.admin import Admin, TopicPlan
 from sealwire.agents.blocking import ClusterAway, ClusterRefused, Forbidden
 from sealwire.agents.cloud_topic import DAY_MS, MESSAGE_BYTES, RETENTION_DAYS, cloud_config
 from sealwire.agents.routes import route
-from sealwire.app.clouderrors import away
+from sealwire.app.clouderrors import away, diagnosis
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.names import project_topics
 
@@ -62,6 +62,9 @@ class Step:
 
 def run(cluster: Cluster, work: Coroutine[Any, Any, Result]) -> Result:
     """Run an administrator's work to its end; raises `Failure` naming the cluster when it is away or refuses."""
+    if cluster.security and (why := diagnosis(cluster)):  # librdkafka tries a wrong password for a quarter of a minute
+        work.close()
+        raise Failure(why, "Is its client file the right one, for this cluster and for this port?")
     try:
         return asyncio.run(work)
     except ClusterAway as error:

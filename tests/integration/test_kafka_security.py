@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import asyncio
+import ssl
+import threading
+from contextlib import closing, suppress
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count, islice
+from pathlib import Path
+from socket import create_server, socket
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from certificates import HOSTS, Authority, Paper
 from confluent_kafka import Producer
-from kafka_world import Node, sealwire
-from secure_world import SecureWorld, allow, give_scram, rights
-from traffic import await_count, differences, read_all
+from kafka_secured import SECRET, STORE_PASSWORD, password
+from kafka_world import Node, await_, sealwire
+from secure_world import Right, SecureWorld, allow, give_scram, rights, withdraw
+from traffic import await_count, await_whole, differences, read_all
+
+from sealwire.agents.client import diagnose
+from sealwire.app import clientfile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,11 +30,14 @@ if TYPE_CHECKING:
     from conftest import Clusters
     from kafka_cluster import KafkaCluster
 
+    from sealwire.agents.settings import Cluster
+
 pytestmark = pytest.mark.kafka
 
 PROJECT = "guarded"
 TOPIC = "ledger"
 CLOUD_TOPIC = f"{PROJECT}.{TOPIC}"
+NUMBERS = count()  # no record is like another
 
 
 class Guarded(NamedTuple):
@@ -29,9 +46,9 @@ class Guarded(NamedTuple):
     mirror: Node
 
 
-def fill(cluster: KafkaCluster, count: int = 30, topic: str = TOPIC) -> None:
+def fill(cluster: KafkaCluster, records: int = 30, topic: str = TOPIC) -> None:
     producer = Producer({"bootstrap.servers": cluster.bootstrap})
-    for n in range(count):
+    for n in islice(NUMBERS, records):
         producer.produce(topic, b"record %d" % n, b"%d" % n, n % 3)
     assert producer.flush(30) == 0
 
@@ -97,3 +114,183 @@ def test_with_the_least_rights_every_record_arrives_over_scram_plain_and_certifi
     assert differences(read_all(clusters.source, TOPIC), read_all(clusters.sink, TOPIC)) == []
     for node in (guarded.sealer, guarded.mirror):
         assert "All flows." in sealwire("status", node.file)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "user", "right", "node"),
+    [
+        ("source", "sealer-at-home", Right("Read", "topic", TOPIC), "sealer"),
+        ("cloud", "sealer", Right("Write", "topic", CLOUD_TOPIC), "sealer"),
+        ("cloud", "mirror", Right("Read", "topic", CLOUD_TOPIC), "mirror"),
+        ("sink", "mirror-at-home", Right("Write", "topic", TOPIC), "mirror"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else each.operation,
+)
+def test_a_right_that_is_taken_away_is_named_and_waited_for_until_it_is_granted_again(
+    guarded: Guarded, clusters: Clusters, cluster: str, user: str, right: Right, node: str
+) -> None:
+    worker, where = getattr(guarded, node), getattr(clusters, cluster)
+    words = f"may not {right.operation.lower()} topic {right.name}: grant {right.operation} on it"
+    said = worker.said(words)
+
+    def named() -> bool:
+        fill(clusters.source, 3)  # it is found out by trying
+        return words in str(worker.status.get("degraded"))
+
+    withdraw(where, user, right)
+    try:
+        await_(named, f"{words!r} in the status of the {node}", every=0.5)
+        assert words in " ".join(sealwire("status", worker.file, code=1).split())
+        assert worker.said(words) == said + 1
+    finally:
+        allow(where, user, [right])
+    assert await_whole(clusters.source, clusters.sink, TOPIC).missing == 0
+    await_(lambda: not worker.status["degraded"], "nothing degraded any more")
+    assert worker.said("worker started") == 1
+
+
+def test_a_worker_that_is_refused_at_its_start_says_by_what_and_starts_when_that_is_mended(
+    guarded: Guarded, clusters: Clusters
+) -> None:
+    world, home = guarded.world, clusters.source
+    names = {"PROJECT": PROJECT, "SITE": "bern", "TOPIC": TOPIC, "CLOUD_TOPIC": CLOUD_TOPIC}
+    granted = rights("sealer local", **names)
+    changelog, group = granted[3], granted[4]
+    give_scram(home, "newcomer", "not its password")
+    allow(home, "newcomer", [right for right in granted if right not in {changelog, group}])
+    allow(home, "keeper", rights("administrator sending", **names))
+    world.local["late"] = home.secured.login_file(
+        world.directory / "late" / "local.config", "newcomer", "SCRAM-SHA-256"
+    )
+    world.logins["late"] = world.logins["sealer"]
+    world.admit("bern", "late")
+    late = world.sealing("late", [TOPIC], site="bern")
+
+    late.start(ready=False)
+    await_(lambda: "it refused the login" in late.status.get("why", ""), "the wrong password in the status")
+    assert late.said("it refused the login") == 1
+    give_scram(home, "newcomer")
+    await_(lambda: "seal.lanes" in late.status.get("why", ""), "the missing lanes in the status")
+    assert "is missing: sealwire site init makes it" in late.status["why"]
+    sealwire("site", "init", late.file, "--kafka-config", world.directory / "berlin.config")
+    await_(lambda: f"may not write topic {changelog.name}" in late.status.get("why", ""), "the lacking right named")
+    assert f"may not read group {group.name}: grant Read on it" in late.status["why"]
+    allow(home, "newcomer", [changelog, group])
+    late.await_ready()
+    assert late.said("worker started") == 1
+    late.up.stop()
+
+
+class Shop:
+    """Whoever answers at a port of its own with a certificate of our choice, and closes the connection then."""
+
+    def __init__(self, paper: Paper, file: Path) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(paper.write(file))
+        self._socket = create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                self._meet(self._socket.accept()[0])
+
+    def _meet(self, visitor: socket) -> None:
+        with closing(visitor), suppress(OSError), self._context.wrap_socket(visitor, server_side=True) as met:
+            met.recv(100)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def wrong_clusters(clusters: Clusters, directory: Path) -> Iterator[tuple[Cluster, str]]:
+    """What people get wrong, and the sentence for each."""
+    cloud = clusters.cloud.secured
+    number = 0
+
+    def login(user: str = "sealer", mechanism: str = "PLAIN", **more: Any) -> Cluster:  # noqa: ANN401
+        nonlocal number
+        number += 1
+        return clientfile.cluster(None, cloud.login_file(directory / f"{number}.config", user, mechanism, **more))
+
+    def certificate(paper: Paper | None = None) -> Cluster:
+        file = cloud.certificate_file(directory / "certificate.config", "mirror")
+        found = clientfile.cluster(None, file)
+        if paper is not None:
+            paper.write(file.with_suffix(".pem"), STORE_PASSWORD)
+        return found
+
+    good, plain = login(), {"security.protocol": "PLAINTEXT"}
+    yield good, ""
+    yield login(word="wrong"), "it refused the login"
+    yield login("mirror", "SCRAM-SHA-512", word="wrong"), "it refused the login"
+    yield replace(good, bootstrap=clusters.cloud.bootstrap), "it closed the connection when TLS began"
+    yield replace(good, bootstrap=cloud.sasl, security=plain), "it speaks TLS at this port, and we did not"
+    nobody = {name: value for name, value in good.security.items() if not name.startswith("sasl.")}
+    yield replace(good, bootstrap=cloud.mutual, security={**nobody, "security.protocol": "SSL"}), "or we sent none"
+    yield certificate(), ""
+    yield certificate(Authority("others").issue("mirror")), "it does not accept our certificate"
+    yield certificate(cloud.authority.issue("mirror", lasts=-timedelta(hours=1))), "it does not accept our certificate"
+    yield replace(certificate(), bootstrap=cloud.sasl), "does it want a login"
+    others = str(Authority("others").write(directory / "others.pem"))
+    yield replace(good, security={**good.security, "ssl.ca.location": others}), "an authority that is not known here"
+    for paper, words in (
+        (cloud.authority.issue("cloud", HOSTS, lasts=-timedelta(hours=1)), "its certificate has expired"),
+        (cloud.authority.issue("cloud", ("kafka.example",)), "its certificate is for another host"),
+    ):
+        shop = Shop(paper, directory / "shop.pem")
+        yield replace(good, bootstrap=shop.address), words
+        shop.close()
+    yield replace(good, bootstrap="nowhere.invalid:9092"), "its name is not known to this machine"
+
+
+def refused(*words: str | Path) -> str:
+    """Run a command that fails; what it said."""
+    with pytest.raises(AssertionError) as caught:
+        sealwire(*words)
+    return str(caught.value).partition(": 1\n")[2]
+
+
+def test_each_thing_that_people_get_wrong_has_its_own_sentence(guarded: Guarded, clusters: Clusters) -> None:
+    assert guarded.mirror.status
+    for cluster, words in wrong_clusters(clusters, guarded.world.directory / "wrong"):
+        said = asyncio.run(diagnose(cluster))
+        assert words in said if words else not said, (cluster, words, said)
+        assert SECRET not in said
+
+
+def test_a_certificate_for_another_host_and_a_wrong_password_end_a_command_with_their_sentence(
+    guarded: Guarded, clusters: Clusters
+) -> None:
+    world, cloud = guarded.world, clusters.cloud.secured
+    wrong = cloud.login_file(world.directory / "wrong.config", "administrator", word=f"{SECRET} wrong")
+    shop = Shop(cloud.authority.issue("cloud", ("kafka.example",)), world.directory / "elsewhere.pem")
+    elsewhere = wrong.read_text().replace(cloud.sasl, shop.address)
+    (world.directory / "elsewhere.config").write_text(elsewhere)
+    for file, words in ((wrong, "refused the login"), (world.directory / "elsewhere.config", "is for another host")):
+        for command in (
+            ("topics", "apply", "--yes", guarded.sealer.file, "--kafka-config", file),
+            ("inspect", "--topic", CLOUD_TOPIC, "--kafka-config", file),
+        ):
+            told = refused(*command)
+            assert words in told, told
+            assert SECRET not in told
+    shop.close()
+
+
+def test_no_password_is_in_a_log_a_status_a_command_line_or_an_environment(guarded: Guarded) -> None:
+    world = guarded.world
+    fill(world.source, 3)
+    pids = [each.process.pid for each in world.running if each.process is not None and each.process.poll() is None]
+    pids += [guarded.sealer.pid, guarded.mirror.pid]
+    seen = [Path(f"/proc/{pid}/{part}").read_bytes() for pid in pids for part in ("cmdline", "environ")]
+    seen += [file.read_bytes() for file in world.directory.glob("*.log")]
+    seen += [file.read_bytes() for file in world.directory.glob("state-*/**/*") if file.is_file()]
+    for node in (guarded.sealer, guarded.mirror):
+        seen.append(sealwire("status", "--json", node.file).encode())
+    assert len(pids) >= 5
+    assert len(seen) > 20
+    for content in seen:
+        assert SECRET.encode() not in content
+        assert password("sealer").encode() not in content
