@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CHANNELS: Final = 4
 MEMBERS: Final = 3  # a side
 _SAMPLE_EVERY: Final = 0.25  # seconds
-_STATUS_EVERY: Final = 1.0
+_STATUS_EVERY: Final = 3.0
 
 
 class Sampler(threading.Thread):
@@ -204,10 +204,10 @@ class Fleet:
         return _Step(self, words)
 
     def _await_covered(self, within: float = 120.0) -> None:
-        await_(self.covered, f"every lane held once: {self.lanes()}", within, every=0.2)
+        await_(self.covered, f"every lane held once: {self.lanes()}", within, every=0.5)
         # A status may be of the moment before a rebalance: it counts when it is still so after one could have begun.
         time.sleep(0.5)
-        await_(self.covered, f"every lane held once: {self.lanes()}", within, every=0.2)
+        await_(self.covered, f"every lane held once: {self.lanes()}", within, every=0.5)
 
     def covered(self) -> bool:
         """Whether all are ready, and hold every lane of each direction once, and nobody none."""
