@@ -64,6 +64,21 @@ def withdraw(cluster: KafkaCluster, user: str, right: Right) -> None:
     _done(admin.delete_acls([_binding(AclBindingFilter, user, right)]))
 
 
+def rights_of(cluster: KafkaCluster, user: str) -> set[Right]:
+    """What a user has been granted."""
+    kind = ResourceType.ANY, None, ResourcePatternType.ANY, f"User:{user}", None, AclOperation.ANY
+    admin = _administrator(cluster)
+    found = admin.describe_acls(AclBindingFilter(*kind, AclPermissionType.ANY)).result(20)
+    return {Right(each.operation.name, each.restype.name, each.name) for each in found}
+
+
+def function_of_kafka() -> str:
+    """The function of docs/RIGHTS.md that runs Kafka's own tool."""
+    found = re.search(r"<!-- right: kafka -->\n```sh\n(.*?)```", RIGHTS.read_text(), re.DOTALL)
+    assert found
+    return found[1]
+
+
 def give_scram(cluster: KafkaCluster, user: str, word: str | None = None) -> None:
     """Let a user log in by SCRAM, with either hash, by its password or by another."""
     admin = _administrator(cluster)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+import subprocess
 import threading
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -16,9 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from certificates import HOSTS, Authority, Paper
 from confluent_kafka import Producer
+from kafka_cluster import libraries
 from kafka_secured import SECRET, STORE_PASSWORD, password
 from kafka_world import Node, await_, sealwire
-from secure_world import Right, SecureWorld, allow, give_scram, rights, withdraw
+from secure_world import Right, SecureWorld, allow, function_of_kafka, give_scram, rights, rights_of, withdraw
 from traffic import await_count, await_whole, differences, read_all
 
 from sealwire.agents.client import diagnose
@@ -294,3 +297,14 @@ def test_no_password_is_in_a_log_a_status_a_command_line_or_an_environment(guard
     for content in seen:
         assert SECRET.encode() not in content
         assert password("sealer").encode() not in content
+
+
+def test_the_lines_of_the_list_are_taken_by_kafkas_own_tool(clusters: Clusters, tmp_path: Path) -> None:
+    (tmp_path / "admin.config").touch()
+    tool = f'kafka-acls.sh() {{ java -cp "{libraries()}/*" org.apache.kafka.tools.AclCommand "$@"; }}'
+    script = f"{tool}\n{function_of_kafka()}\nright Write topic pasted.topic && right Read group pasted.group"
+    where = {"CLUSTER": clusters.cloud.bootstrap, "LOGIN": "paster", "PATH": os.environ["PATH"]}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=where, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wanted = {Right("WRITE", "TOPIC", "pasted.topic"), Right("READ", "GROUP", "pasted.group")}
+    await_(lambda: rights_of(clusters.cloud, "paster") == wanted, "what was pasted", within=10)
