@@ -83,9 +83,9 @@ def fill(
         producer.produce(topic, values[number % len(values)], partition=partition)
     left = producer.flush(120)
     until = time.monotonic() + _STORED_S
-    while not left and (stored := _stored(bootstrap, topic, partitions)) < count:
+    while not left and (there := stored(bootstrap, topic, partitions)) < count:
         if time.monotonic() > until:
-            left = count - stored
+            left = count - there
         time.sleep(0.05)
     if left:
         message = f"{left} records of {topic} were not stored"
@@ -100,12 +100,13 @@ def fill_large(bootstrap: str, topic: str, each: int, partitions: int) -> None:
     for number in range(each * partitions):
         producer.produce(topic, value, partition=number % partitions)
         producer.flush(60)
-    if _stored(bootstrap, topic, partitions) != each * partitions:
+    if stored(bootstrap, topic, partitions) != each * partitions:
         message = f"not all large records of {topic} were stored"
         raise RuntimeError(message)
 
 
-def _stored(bootstrap: str, topic: str, partitions: int) -> int:
+def stored(bootstrap: str, topic: str, partitions: int) -> int:
+    """Count the records that a topic has, by its end offsets."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
     asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}  # type: ignore[no-untyped-call]
     return sum(answer.result(10).offset for answer in admin.list_offsets(asked, request_timeout=10).values())

@@ -223,9 +223,9 @@ class Bridge:
                 most = (max_bytes or {}).get(cluster.name, _MAX_BYTES)
                 cluster.make_topic(name, partitions, max_message_bytes=str(most), file_delete_delay_ms="1000")
 
-    def drop(self, topics: Sequence[str]) -> None:
-        """Remove topics again: the disk is not ours alone."""
-        for cluster in self._clusters:
+    def drop(self, topics: Sequence[str], clusters: Sequence[KafkaCluster] = ()) -> None:
+        """Remove topics again, at all clusters or at some: the disk is not ours alone."""
+        for cluster in clusters or self._clusters:
             names = [cloud_topic(topic) for topic in topics] if cluster is self.cloud else list(topics)
             admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
             for dropped in admin.delete_topics(names).values():

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 from backlog import KINDS, PARTITIONS, Kind, fill
 from bridge import Bridge, Worker, cloud_topic
 from measure import Spent, median
+from peer import mirror_maker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,6 +95,7 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=RECORDS, help="in each topic, at most")
     parser.add_argument("--kinds", default=",".join(kind.name for kind in KINDS), help="which sources, with commas")
     parser.add_argument("--no-faust", action="store_true", help="leave out Faust record by record")
+    parser.add_argument("--mm2", action="store_true", help="have MirrorMaker 2 copy the same topics in plaintext, too")
     parser.add_argument("--strict", action="store_true", help="end with 1 when a row misses what is aimed for")
     parser.add_argument("--json", type=Path, default=RESULT, help="where the rows are written")
     given = parser.parse_args()
@@ -104,7 +106,9 @@ def main() -> int:
         for repeat in range(1, given.repeats + 1):
             for kind in kinds:
                 faust = repeat == 1 and kind is kinds[0] and not given.no_faust
-                _measure(bridge, figures, kind, repeat, given.records, faust=faust)
+                _measure(
+                    bridge, figures, kind, repeat, given.records, faust=faust, peer=given.mm2 and not kind.max_bytes
+                )
     rows = figures.rows()
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
@@ -113,7 +117,7 @@ def main() -> int:
     return 1 if missed and given.strict else 0
 
 
-def _measure(bridge: Bridge, figures: Figures, kind: Kind, repeat: int, count: int, *, faust: bool) -> None:
+def _measure(bridge: Bridge, figures: Figures, kind: Kind, repeat: int, count: int, *, faust: bool, peer: bool) -> None:
     topic, count = f"{kind.name.replace(' ', '-')}.{repeat}", min(count, kind.most)
     bridge.make([topic], PARTITIONS, max_bytes=kind.max_bytes)
     fill(bridge.source.bootstrap, topic, kind, count, kind.values())
@@ -133,6 +137,10 @@ def _measure(bridge: Bridge, figures: Figures, kind: Kind, repeat: int, count: i
         counted = _faust(bridge, topic, min(FAUST_RECORDS, count))
         figures.add("Faust record by record", counted, reference, polled)
         words += f", Faust record by record {counted.per_cpu_s:,.0f}"
+    if peer:
+        copied = mirror_maker(bridge, topic, count, PARTITIONS)
+        figures.add(f"MirrorMaker 2 {kind.name}", copied, reference, polled)
+        words += f", MirrorMaker 2 in plaintext {copied.per_cpu_s:,.0f}"
     _say(f"{words} records per CPU second")
     bridge.drop([topic])
 
