@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from kafka_cluster import KafkaCluster
     from kafka_world import Node
 
-AWAY: Final = float(os.environ.get("AWAY_SECONDS", "15"))  # how long a cluster is away: a minute is what is promised
+AWAY: Final = float(os.environ.get("AWAY_SECONDS", "10"))  # how long a cluster is away: a minute is what is promised
+WHOLE: Final = AWAY >= 60  # noqa: PLR2004 - each state of each cluster, too
 ENDS_WITHIN: Final = 30.0  # seconds from SIGTERM to the end of `sealwire up`
 MEMORY: Final = 300  # MB that a worker may have used at most
 _SENTENCE: Final = re.compile(r"^\d{4}-\d\d-\d\dT\S+ (?:debug|info|warning|error|critical)\s")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from kafka_world import await_
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ def await_count(cluster: KafkaCluster, topic: str, count: int, within: float = 9
     seen: list[int] = []
 
     def enough() -> bool:
-        seen[:] = [count_of(cluster, topic)]
-        return seen[0] >= count
+        with suppress(KafkaException):  # its leaders are being chosen
+            seen[:] = [count_of(cluster, topic)]
+        return bool(seen) and seen[0] >= count
 
     try:
         await_(enough, f"{count} records in {topic} of {cluster.name}", within, every=0.3)
@@ -139,7 +141,15 @@ def compare(source: Partitions, sink: Partitions) -> Comparison:
 
 def await_more(cluster: KafkaCluster, topic: str, count: int, within: float = 90.0) -> None:
     """Wait until so many more records are in a topic than there are now."""
-    await_count(cluster, topic, count_of(cluster, topic) + count, within)
+    there: list[int] = []
+
+    def counted() -> bool:
+        with suppress(KafkaException):
+            there[:] = [count_of(cluster, topic)]
+        return bool(there)
+
+    await_(counted, f"{topic} of {cluster.name} has leaders", within)
+    await_count(cluster, topic, there[0] + count, within)
 
 
 def await_whole(source: KafkaCluster, sink: KafkaCluster, topic: str, within: float = 90.0) -> Comparison:
@@ -159,7 +169,8 @@ class Load(threading.Thread):
         super().__init__(daemon=True)
         self._topic, self._rate, self._partitions, self._first = topic, per_second, partitions, first
         settings = {"bootstrap.servers": cluster.bootstrap, "linger.ms": 5, "compression.type": "lz4", "acks": "all"}
-        self._producer = Producer({**settings, "enable.idempotence": True})
+        waiting = {"queue.buffering.max.messages": 1_000_000, "log_level": 0}  # its cluster may be away for a while
+        self._producer = Producer({**settings, **waiting, "enable.idempotence": True})
         self._ended = threading.Event()
         self.errors: list[str] = []
         self.sent: dict[int, int] = defaultdict(int)
