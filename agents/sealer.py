@@ -66,7 +66,10 @@ class SealWork:
             side.senders.cover(route.channel, route.cloud_topic)
             for partition in dealt(route.source_topic, source.partitions, self._lane.number, side.settings.lanes):
                 there.add((route.source_topic, partition, route.channel))
-                fresh += self._dealt(route, partition, source, lacking or _too_few(route, partition, cloud))
+                few = _too_few(route, partition, cloud)
+                if few:
+                    side.say(f"{route.source_topic}[{partition}] waits: {few}")
+                fresh += self._dealt(route, partition, source, lacking or few)
         for where in self.seats.keys() - there:
             self.sealing.unseat(self.seats.pop(where))
             _log.warning("%s[%d] is sealed no more: its topic, or its mapping, is gone", *where[:2])
@@ -88,10 +91,7 @@ class SealWork:
         seat = SourceSeat(route, partition, source.topic_id, -1, log_start=True, position=-1)
         seat.lacking = seat.why = lacking
         self.seats[where] = seat
-        if lacking:
-            self._side.say(f"{route.source_topic}[{partition}] waits: {lacking}")
-            return []
-        return [seat]
+        return [] if lacking else [seat]
 
     async def _seat_all(self, fresh: list[SourceSeat]) -> None:
         if not fresh:
