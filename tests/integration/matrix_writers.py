@@ -25,7 +25,7 @@ WRITERS: Final = ("java", "librdkafka", "aiokafka")
 WITHIN: Final = 120.0  # seconds that one order may take on a busy machine
 LARGEST: Final = 12 << 20  # bytes of a request
 OPEN_MOST: Final = 600_000  # ms that a transaction may stay open
-FILLED: Final = 5_000  # ms of linger: a batch goes when it is full, and at a flush
+FILLED: Final = 30_000  # ms of linger: a batch goes when it is full, and at a flush, on a busy machine too
 _OWN_CLOCK: Final = -(1 << 63)
 _AT_ONCE: Final = 2_000  # records on their way to aiokafka
 
