@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import subprocess
 import time
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, and that the system gives to no client of another test meanwhile."""
+    while True:
+        port = random.randrange(10_000, 20_000)  # noqa: S311
+        with suppress(OSError), closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def start_broker(port: int, advertised: int | None = None) -> subprocess.Popen[bytes]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from in_loop import in_loop, until
+from own_broker import free_port
 
 from sealwire.agents import port as module
 from sealwire.agents.health import Health
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Asked:
@@ -122,11 +117,12 @@ def test_a_port_that_somebody_else_has_is_told_once_and_taken_when_it_is_free(
         asked = Asked(READY)
         somebody = socket.create_server(("127.0.0.1", asked.number))
         keeping = asyncio.create_task(asked.port.keep())
-        await until(lambda: "is taken" in caplog.text)
+        await until(lambda: "is taken" in caplog.text or keeping.done())
         await asyncio.sleep(0.05)
         assert caplog.text.count("is taken") == 1
         somebody.close()
-        await until(lambda: "is free" in caplog.text)
+        await until(lambda: "is free" in caplog.text or keeping.done())
+        assert not keeping.done(), keeping
         assert (await asked.get("/health/live"))[0] == 200
         keeping.cancel()
 

@@ -65,6 +65,10 @@ class Composed:
                 preexec_fn=deny_write_execute,  # noqa: PLW1509 - one prctl
             )
 
+    def told(self, name: str) -> list[dict[str, Any]]:
+        with self.log(name) as log:
+            return [json.loads(line) for line in log if line.endswith("\n")]
+
     def log(self, name: str, mode: str = "r") -> IO[Any]:
         return (self.directory / f"{name}.log").open(mode)
 
@@ -132,6 +136,7 @@ def test_what_the_compose_file_says_delivers_records_and_writes_nowhere_but_into
     assert differences(read_all(clusters.source, "parcels"), read_all(clusters.sink, "parcels")) == []
     for name in ("berlin", "lisbon"):
         await_(lambda name=name: composed.healthy(name), f"{name} healthy")
+        await_(lambda name=name: "ready" in [line["event"] for line in composed.told(name)], f"{name} says ready")
     for name in ("project", "berlin-admission", "lisbon-admission"):
         composed.run(name)  # every step may be repeated
 
@@ -139,9 +144,6 @@ def test_what_the_compose_file_says_delivers_records_and_writes_nowhere_but_into
         composed.running[name].send_signal(signal.SIGTERM)
     for name in ("berlin", "lisbon"):
         assert composed.running[name].wait(35) == 0
-        with composed.log(name) as log:
-            told = [json.loads(line) for line in log]
-        events = [line["event"] for line in told]
-        assert "ready" in events
-        assert "worker stopped" in events
+        told = composed.told(name)
+        assert "worker stopped" in [line["event"] for line in told]
         assert not [line for line in told if "exception" in line or "Read-only" in str(line)]
