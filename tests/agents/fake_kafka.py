@@ -139,17 +139,19 @@ class Partition:
 class FakeCluster:
     """Topics with ids, made by hand."""
 
+    log = Partition
+
     def __init__(self) -> None:
         self.topics: dict[str, tuple[bytes, list[Partition]]] = {}
 
     def make(self, topic: str, partitions: int = 1) -> None:
         """Make a topic, or make it anew under another topic id."""
-        self.topics[topic] = (os.urandom(16), [Partition() for _ in range(partitions)])
+        self.topics[topic] = (os.urandom(16), [self.log() for _ in range(partitions)])
 
     def grow(self, topic: str, partitions: int) -> None:
         """Add partitions to a topic."""
         have = self.topics[topic][1]
-        have.extend(Partition() for _ in range(partitions - len(have)))
+        have.extend(self.log() for _ in range(partitions - len(have)))
 
     def at(self, topic: str, partition: int = 0) -> Partition:
         """One log."""

@@ -171,10 +171,11 @@ class Station:
         self.world, self.site, self.settings, self.store = world, site, settings, store
         sealing_side = settings.direction == "seal"
         budget = Budget(settings.in_flight_bytes)
-        self.local = FakeReader(site.kafka, budget if sealing_side else None)
-        self.cloud = FakeReader(world.cloud, None if sealing_side else budget)
-        self.cloud_writer, self.local_writer = FakeWriter(world.cloud), FakeWriter(site.kafka)
-        watch: Any = Watch(settings, site.kafka, world.cloud)
+        cloud = world.cloud_for(store)
+        self.local = world.reader(site.kafka, budget if sealing_side else None)
+        self.cloud = world.reader(cloud, None if sealing_side else budget)
+        self.cloud_writer, self.local_writer = world.writer(cloud), world.writer(site.kafka)
+        watch: Any = Watch(settings, site.kafka, cloud)
         self.watch = watch
         self.control = Control(settings, store, self.cloud, self.cloud_writer)
         if sealing_side:
@@ -295,41 +296,68 @@ class Site:
         return unbuild(self.kafka.at(topic, partition).batches)
 
 
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what is done every few seconds done every few milliseconds."""
+    for module, name, value in (
+        (lanes, "_LOOK_EVERY", 0.03),
+        (lanes, "_TICK_EVERY", 0.03),
+        (lanes, "_AGAIN_AFTER", 0.02),
+        (lanes, "_TABLE_EVERY", 0.02),
+        (senders, "_LOOK_EVERY", 0.05),
+        (senders, "_TRY_AGAIN", 0.05),
+        (senders, "_PROGRESS_EVERY", 0.1),
+        (sealing, "_COMMIT_EVERY", 0.02),
+        (sink, "_TRY_AGAIN", 0.05),
+        (control, "_JUDGE_AGAIN_EVERY", 0.05),
+        (control, "_AGAIN", 0.05),
+        (mirror, "_CLOSE_WITHIN", 1.0),
+        (mirror, "_READ_AGAIN", 0.05),
+    ):
+        monkeypatch.setattr(module, name, value)
+
+
+def with_fake_admins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the questions of administrators answered from memory."""
+    monkeypatch.setattr(control, "Admin", FakeAdmin)
+    monkeypatch.setattr(sink, "Admin", FakeAdmin)
+    monkeypatch.setattr(room, "Admin", FakeAdmin)
+    monkeypatch.setattr(FakeAdmin, "may_ask", True)
+
+
 class World:
     """Berlin seals, Paris opens, the cloud lies between."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp: Path) -> None:
-        self._tmp = tmp
         self.clock = Clock()
         monkeypatch.setattr(clock, "now", self.clock.now)
-        for module, name, value in (
-            (lanes, "_LOOK_EVERY", 0.03),
-            (lanes, "_TICK_EVERY", 0.03),
-            (lanes, "_AGAIN_AFTER", 0.02),
-            (lanes, "_TABLE_EVERY", 0.02),
-            (senders, "_LOOK_EVERY", 0.05),
-            (senders, "_TRY_AGAIN", 0.05),
-            (senders, "_PROGRESS_EVERY", 0.1),
-            (sealing, "_COMMIT_EVERY", 0.02),
-            (sink, "_TRY_AGAIN", 0.05),
-            (control, "_JUDGE_AGAIN_EVERY", 0.05),
-            (control, "_AGAIN", 0.05),
-            (mirror, "_CLOSE_WITHIN", 1.0),
-            (mirror, "_READ_AGAIN", 0.05),
-        ):
-            monkeypatch.setattr(module, name, value)
-        monkeypatch.setattr(control, "Admin", FakeAdmin)
-        monkeypatch.setattr(sink, "Admin", FakeAdmin)
-        monkeypatch.setattr(room, "Admin", FakeAdmin)
-        monkeypatch.setattr(FakeAdmin, "may_ask", True)
-        self.cloud = FakeCluster()
-        self.berlin, self.paris = Site("berlin"), Site("paris")
+        hurry(monkeypatch)
+        with_fake_admins(monkeypatch)
+        self.begin(tmp, Project.make(self.clock.now()), FakeCluster)
+
+    def begin(self, tmp: Path, project: Project, make_cluster: Callable[[], FakeCluster]) -> None:
+        """Have three clusters, and a cloud with the topics of the project."""
+        self._tmp, self.project = tmp, project
+        self.cloud = make_cluster()
+        self.berlin, self.paris = Site("berlin", make_cluster()), Site("paris", make_cluster())
         FakeAdmin.clusters = {"cloud:1": self.cloud, "berlin:1": self.berlin.kafka, "paris:1": self.paris.kafka}
-        self.project = Project.make(self.clock.now())
         self.stations: list[Station] = []
         self._count = itertools.count(1)
         for topic in ("acme.control", "acme.sessions", "acme.requests"):
             self.cloud.make(topic)
+
+    # What another world makes otherwise
+
+    def cloud_for(self, store: Store) -> FakeCluster:  # noqa: ARG002
+        """The cloud as one member sees it."""
+        return self.cloud
+
+    def reader(self, cluster: FakeCluster, budget: Budget | None) -> FakeReader:
+        """A reader of one worker."""
+        return FakeReader(cluster, budget)
+
+    def writer(self, cluster: FakeCluster) -> FakeWriter:
+        """A writer of one worker."""
+        return FakeWriter(cluster)
 
     # Who there is
 
