@@ -15,7 +15,7 @@ PLAIN, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 
 CODEC = 0x07
 _LOG_APPEND = 0x08
-_TRANSACTIONAL = 0x10
+TRANSACTIONAL = 0x10
 CONTROL = 0x20
 _HORIZON = 0x40
 KNOWN_ATTRIBUTES = 0x7F
@@ -75,7 +75,7 @@ class BatchHeader(NamedTuple):
     @property
     def transactional(self) -> bool:
         """It was written inside a transaction, which may have been aborted."""
-        return self.attributes & _TRANSACTIONAL != 0
+        return self.attributes & TRANSACTIONAL != 0
 
     @property
     def control(self) -> bool:
@@ -153,9 +153,9 @@ def restamp(
     (length,) = struct.unpack_from(">i", view, 8)
     _PLACE.pack_into(view, 0, 0, length, -1, 2)
     (attributes,) = struct.unpack_from(">h", view, CRC_FROM)
-    attributes &= ~(_HORIZON | _TRANSACTIONAL)
+    attributes &= ~(_HORIZON | TRANSACTIONAL)
     if transactional:
-        attributes |= _TRANSACTIONAL
+        attributes |= TRANSACTIONAL
     struct.pack_into(">h", view, CRC_FROM, attributes)
     _STAMP.pack_into(view, _AT_PRODUCER, producer_id, producer_epoch, base_sequence)
     struct.pack_into(">I", view, 17, checksum(view, 0, length + 12))

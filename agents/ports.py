@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from sealwire.agents.budget import Budget
     from sealwire.agents.seat import Fetched, Seat
@@ -59,4 +59,39 @@ class Writer(Protocol):
 
     async def produce(self, topic: str, partition: int, batch: bytearray | memoryview | bytes) -> RecordMetadata:
         """Return when the cluster has acknowledged; raises Refused when it never will."""
+        ...
+
+
+class Transactions(Protocol):
+    """A producer under one transactional id: one transaction at a time, for as long as nobody else takes the id.
+
+    Every method but begin() and close() raises Doubt, or Fenced, which is one: then only close() is left to be called,
+    and what became of the open transaction is read back by whoever begins next.
+    """
+
+    async def begin(self) -> None:
+        """Take the transactional id, for as long as it takes: whoever had it is fenced, what was open is aborted."""
+        ...
+
+    async def include(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Open a transaction where none is, and let these partitions be written in it. Raises Refused, too."""
+        ...
+
+    async def produce(self, topic: str, partition: int, batch: bytearray | memoryview | bytes) -> RecordMetadata:
+        """Store a batch in the open transaction, which includes its partition.
+
+        Raises Refused where the cluster never takes it: then nothing of it is stored, and the transaction goes on.
+        """
+        ...
+
+    async def commit(self) -> None:
+        """Make everything since include() count, once; every produce() must have returned before."""
+        ...
+
+    async def abort(self) -> None:
+        """Make nothing of it count."""
+        ...
+
+    def close(self) -> None:
+        """Give up; what was not sent never is, and what waits ends as Doubt."""
         ...

@@ -43,6 +43,17 @@ class Refused(Exception):
         self.too_large = too_large
 
 
+class Doubt(Exception):
+    """What became of a transaction is not known, or it cannot go on: its lane ends, and a new one reads back the truth.
+
+    The text says why.
+    """
+
+
+class Fenced(Doubt):
+    """Somebody else took our transactional id, or the broker aborted what we left open: nothing of ours counts now."""
+
+
 class Producer(NamedTuple):
     """A producer's identity on the broker."""
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiokafka.structs import TopicPartition
+from batch_made import control
+from fake_transactions import Coordinator, FakeTransactions
 
 from sealwire.agents.admin import TopicFacts
 from sealwire.agents.batches import scan
@@ -50,6 +52,8 @@ class Partition:
     visible: int | None = None
     stable: int | None = None  # the last stable offset, where a transaction is open
     aborted: tuple[tuple[int, int], ...] = ()
+    open: dict[int, int] = field(default_factory=dict)  # first offset of each open transaction, by producer id
+    aborts: list[tuple[int, int, int]] = field(default_factory=list)  # producer id, first offset, offset of the marker
     old: bytes = b""  # of an old message format, behind everything else
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     stored: asyncio.Event = field(default_factory=asyncio.Event)
@@ -70,6 +74,33 @@ class Partition:
     def shown(self) -> int:
         """The end that readers see."""
         return self.end if self.visible is None else min(self.visible, self.end)
+
+    @property
+    def lso(self) -> int:
+        """The last stable offset: what a reader of committed records is shown."""
+        return min([self.shown if self.stable is None else self.stable, *self.open.values()])
+
+    def lost(self, since: int) -> tuple[tuple[int, int], ...]:
+        """The aborted transactions that a fetch from an offset on is told of."""
+        return (*self.aborted, *((producer, first) for producer, first, marker in self.aborts if marker >= since))
+
+    def committed(self) -> list[bytes]:
+        """Every batch that a reader of committed records takes."""
+        found = []
+        for batch in self.batches:
+            header = read_header(batch)
+            base, producer = header.base_offset, header.producer_id
+            undone = any(each == producer and first <= base < marker for each, first, marker in self.aborts)
+            if not header.control and base < self.lso and not (header.transactional and undone):
+                found.append(batch)
+        return found
+
+    def mark(self, producer: int, *, commit: bool) -> None:
+        """End a producer's transaction with a marker, as its coordinator asks."""
+        first = self.open.pop(producer, self.end)
+        if not commit:
+            self.aborts.append((producer, first, self.end))
+        self.append(control(self.end, producer, commit=commit))
 
     def append(self, batch: bytes | bytearray | memoryview, *, base: int | None = None) -> int:
         """Store a batch as a leader does; its base offset, the log's end unless ``base`` says another."""
@@ -106,8 +137,8 @@ class Partition:
         raise LookupError(offset)
 
     def values(self) -> list[bytes]:
-        """Every record's value, in order."""
-        found = [read(memoryview(batch)) for batch in self.batches]
+        """Every committed record's value, in order."""
+        found = [read(memoryview(batch)) for batch in self.committed()]
         return [bytes(record.value or b"") for records in found for record in records]
 
     def drop(self, offset: int) -> bytes:
@@ -143,6 +174,7 @@ class FakeCluster:
 
     def __init__(self) -> None:
         self.topics: dict[str, tuple[bytes, list[Partition]]] = {}
+        self.coordinator = Coordinator(self)
 
     def make(self, topic: str, partitions: int = 1) -> None:
         """Make a topic, or make it anew under another topic id."""
@@ -199,7 +231,8 @@ class FakeReader:
         return self._cluster.at(topic, partition).start
 
     async def end_offset(self, topic: str, partition: int, *, committed: bool = False) -> int:
-        return self._cluster.at(topic, partition).shown
+        log = self._cluster.at(topic, partition)
+        return log.lso if committed else log.shown
 
     async def stop(self) -> None:
         for seat in list(self.seats):
@@ -227,13 +260,12 @@ class FakeReader:
             data = bytearray()
             for batch in log.batches:
                 header = read_header(batch)
-                if seat.offset <= header.last_offset < (log.shown if log.stable is None else log.stable):
+                if seat.offset <= header.last_offset < log.lso:
                     if data and len(data) + len(batch) > room:
                         break
                     data += batch
-            stable = log.shown if log.stable is None else log.stable
-            view = memoryview(bytes(data))
-            answer = PartitionAnswer(seat.topic, seat.partition, 0, log.shown, stable, log.start, log.aborted, view)
+            view, lost = memoryview(bytes(data)), log.lost(seat.offset)
+            answer = PartitionAnswer(seat.topic, seat.partition, 0, log.shown, log.lso, log.start, lost, view)
             seat.heard(answer, asyncio.get_running_loop().time())
             if log.old and not data:
                 view = memoryview(log.old)
@@ -263,9 +295,24 @@ class FakeWriter:
         self.rights = Rights("fake")
         self.dead = False
 
+    def transactions(self, transactional_id: str) -> FakeTransactions:
+        return FakeTransactions(self._cluster, self, transactional_id)
+
     async def produce(self, topic: str, partition: int, batch: bytearray | memoryview | bytes) -> RecordMetadata:
         while topic not in self._cluster.topics:
             await asyncio.sleep(WAKE_EVERY)
+        return RecordMetadata(topic, partition, await self.store(topic, partition, batch))
+
+    async def store(
+        self,
+        topic: str,
+        partition: int,
+        batch: bytearray | memoryview | bytes,
+        stamp: Callable[[], tuple[int, int, int]] | None = None,
+        judge: Callable[[memoryview], None] = lambda _batch: None,
+        stored: Callable[[int, int], None] = lambda _base, _count: None,
+    ) -> int:
+        """Stamp a batch, have it judged and append it, all in its turn; its base offset."""
         log = self._cluster.at(topic, partition)
         view = memoryview(batch)
         if view.readonly:
@@ -274,18 +321,20 @@ class FakeWriter:
             await log.stored.wait()
             if self.dead:
                 raise Stopped
-            restamp(view)
+            restamp(view, *(stamp() if stamp else ()), transactional=stamp is not None)
             words = log.refuse(bytes(view))
             if words or len(view) > log.most:
                 log.refused += 1
                 raise Refused(words or "too large", too_large=not words)
+            judge(view)
             base = log.append(view)
+            stored(base, read_header(view).record_count)
             log.produced += 1
             log.written.append(bytes(view))
             await log.acked.wait()
             if self.dead:
                 raise Stopped
-        return RecordMetadata(topic, partition, base)
+        return base
 
 
 class FakePositions:

@@ -293,7 +293,7 @@ class Site:
         """What an application reads."""
         if topic not in self.kafka.topics:
             return []
-        return unbuild(self.kafka.at(topic, partition).batches)
+        return unbuild(self.kafka.at(topic, partition).committed())
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
