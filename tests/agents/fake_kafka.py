@@ -85,13 +85,13 @@ class Partition:
         return (*self.aborted, *((producer, first) for producer, first, marker in self.aborts if marker >= since))
 
     def committed(self) -> list[bytes]:
-        """Every batch that a reader of committed records takes."""
-        found = []
+        """Every batch that a reader of committed records takes, or will when it is shown all."""
+        found, stable = [], min([self.end, *self.open.values()])
         for batch in self.batches:
             header = read_header(batch)
             base, producer = header.base_offset, header.producer_id
             undone = any(each == producer and first <= base < marker for each, first, marker in self.aborts)
-            if not header.control and base < self.lso and not (header.transactional and undone):
+            if not header.control and base < stable and not (header.transactional and undone):
                 found.append(batch)
         return found
 
