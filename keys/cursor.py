@@ -190,7 +190,9 @@ def look(cursor: Cursor, opened: Opened, rules: Rules) -> Sight:  # noqa: PLR091
         return Sight.REGRESSED if _regressed(cursor, opened) else Sight.BEHIND
     if made_at < cursor.session_floor - FLOOR_ALLOWANCE:
         return Sight.TOO_OLD
-    if inner.kind is Kind.LOST and inner.next - inner.first > rules.lost_span:
+    # Beyond a gap it waits first: what is missing before it may still come, and must not be passed with it.
+    beyond = cursor.next is not None and inner.first > cursor.next
+    if inner.kind is Kind.LOST and inner.next - inner.first > rules.lost_span and not beyond:
         return Sight.ODD_LOSS
     # Each record has at most `max_hole` offsets left out before it, and the last one as many behind it.
     most = inner.record_count + (inner.record_count + 1) * rules.max_hole

@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sealwire.keys import wire
+from sealwire.keys.order import Order, OrderFields, pack_order, unpack_order
 from sealwire.keys.source import SourcePartition, Span, read_name, write_name
-from sealwire.keys.standing import VERSION, Cursor, CursorFields, pack_cursor, unpack_cursor, versioned
+from sealwire.keys.standing import (
+    ORDERED,
+    VERSION,
+    Cursor,
+    CursorFields,
+    OrderedFields,
+    pack_cursor,
+    unpack_cursor,
+    version_of,
+    versioned,
+)
 
 if TYPE_CHECKING:
     from sealwire.keys.primitives import Buffer
@@ -43,10 +54,14 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A delivery record: the cursor after it, and what moved it (None where it only began to wait or to be held)."""
+    """A delivery record: the cursor after it, and what moved it (None where it only began to wait or to be held).
+
+    ``order`` is there where a person moved it.
+    """
 
     cursor: Cursor
     delivered: Delivered | None = None
+    order: Order | None = None
 
     def encode(self) -> bytes:
         """Return it as a version byte and msgpack; ``decode`` undoes it."""
@@ -66,7 +81,13 @@ class Delivery:
                 done.sink_next,
                 done.sink_end,
             )
-        return bytes((VERSION,)) + wire.pack(_Delivery(pack_cursor(self.cursor), packed))
+        cursor = pack_cursor(self.cursor)
+        fields: _Delivery | _Ordered = (
+            _Ordered(cursor, packed, None if self.order is None else pack_order(self.order))
+            if isinstance(cursor, OrderedFields)
+            else _Delivery(cursor, packed)
+        )
+        return bytes((version_of(self.cursor),)) + wire.pack(fields)
 
     @staticmethod
     def decode(data: bytes) -> Delivery:
@@ -75,7 +96,9 @@ class Delivery:
         Raises:
             Rejected: UNKNOWN_VERSION, MALFORMED.
         """
-        fields = wire.unpack(versioned(data), _DELIVERY)
+        body = versioned(data, VERSION, ORDERED)
+        fields = wire.unpack(body, _ORDERED) if data[0] == ORDERED else wire.unpack(body, _DELIVERY)
+        order = fields.order if isinstance(fields, _Ordered) else None
         done = fields.delivered
         delivered = None
         if done is not None:
@@ -91,7 +114,7 @@ class Delivery:
                 done.sink_next,
                 done.sink_end,
             )
-        return Delivery(unpack_cursor(fields.cursor), delivered)
+        return Delivery(unpack_cursor(fields.cursor), delivered, None if order is None else unpack_order(order))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +174,17 @@ class _Delivery(wire.Fields, frozen=True, array_like=True, forbid_unknown_fields
     delivered: _Delivered | None
 
 
+class _Ordered(wire.Fields, frozen=True, array_like=True, forbid_unknown_fields=True):
+    cursor: OrderedFields
+    delivered: _Delivered | None
+    order: OrderFields | None
+
+
 class _Position(wire.Fields, frozen=True, array_like=True, forbid_unknown_fields=True):
     topic_id: wire.Id16
     offset: wire.Offset
 
 
 _DELIVERY: Final = msgspec.msgpack.Decoder(_Delivery)
+_ORDERED: Final = msgspec.msgpack.Decoder(_Ordered)
 _POSITION: Final = msgspec.msgpack.Decoder(_Position)

@@ -1,6 +1,7 @@
 """Where a source partition stands at this site: its cursor, and how that is written down.
 
-A written cursor is a version byte and one msgpack array, read as strictly as a statement. It holds no secret.
+A written cursor is a version byte and one msgpack array, read as strictly as a statement. It holds no secret. The
+version is 1, or 2 from the first order of a person's on: then the id of the last one stands behind the rest.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from sealwire.keys.source import SourcePartition, Span
 
 VERSION: Final = 1
 """The first byte of every record of our own local topics; another one is of a newer release."""
+ORDERED: Final = 2
+"""The first byte of a cursor, or of a delivery record, that an order was applied to."""
 
 
 class State(StrEnum):
@@ -42,7 +45,8 @@ class Cursor:
     ``next`` is the next source offset that the sink needs, or None where nothing was delivered yet. ``session_floor``
     is the newest ``made_at`` (ms) of a session that moved it or confirmed it; ``sealed_at`` (ms) is that of the
     envelope that moved it last. ``gap`` and ``reason`` say what it waits for or why it is held. ``place`` is the
-    earliest place that must be read again; it stays until ``caught_up``, also while the cursor flows.
+    earliest place that must be read again; it stays until ``caught_up``, also while the cursor flows. ``order`` is the
+    id of the order of a person's that was applied last.
     """
 
     source: SourcePartition
@@ -53,10 +57,11 @@ class Cursor:
     reason: Reason | None = None
     gap: Span | None = None
     place: CloudPlace | None = None
+    order: bytes | None = None
 
     def encode(self) -> bytes:
         """Return it as a version byte and msgpack; ``decode`` undoes it."""
-        return bytes((VERSION,)) + wire.pack(pack_cursor(self))
+        return bytes((version_of(self),)) + wire.pack(pack_cursor(self))
 
     @staticmethod
     def decode(data: bytes) -> Cursor:
@@ -65,7 +70,8 @@ class Cursor:
         Raises:
             Rejected: UNKNOWN_VERSION, MALFORMED.
         """
-        return unpack_cursor(wire.unpack(versioned(data), _DECODER))
+        body = versioned(data, VERSION, ORDERED)
+        return unpack_cursor(wire.unpack(body, _ORDERED) if data[0] == ORDERED else wire.unpack(body, _DECODER))
 
     def caught_up(self) -> Cursor:
         """Return it without a place: everything from there on was read again.
@@ -102,18 +108,30 @@ class CursorFields(wire.Fields, frozen=True, array_like=True, forbid_unknown_fie
     place: tuple[wire.Id16, wire.Offset] | None
 
 
+class OrderedFields(CursorFields, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The array of a cursor that an order was applied to."""
+
+    order: wire.Id16
+
+
 _DECODER: Final = msgspec.msgpack.Decoder(CursorFields)
+_ORDERED: Final = msgspec.msgpack.Decoder(OrderedFields)
 
 
-def versioned(data: bytes) -> bytes:
-    """Return what stands behind the version byte.
+def version_of(cursor: Cursor) -> int:
+    """Return the version byte that a cursor is written under."""
+    return VERSION if cursor.order is None else ORDERED
+
+
+def versioned(data: bytes, *known: int) -> bytes:
+    """Return what stands behind the version byte, which must be one of ``known`` (VERSION where none is named).
 
     Raises:
         Rejected: UNKNOWN_VERSION, or MALFORMED where there is nothing.
     """
     if not data:
         raise Rejected(Reason.MALFORMED, "an empty record")
-    if data[0] != VERSION:
+    if data[0] not in (known or (VERSION,)):
         raise Rejected(Reason.UNKNOWN_VERSION, f"version {data[0]} of a local record")
     return data[1:]
 
@@ -121,7 +139,7 @@ def versioned(data: bytes) -> bytes:
 def pack_cursor(cursor: Cursor) -> CursorFields:
     """Return a cursor as the array that is written."""
     source, gap, place = cursor.source, cursor.gap, cursor.place
-    return CursorFields(
+    fields = (
         source.channel,
         source.site,
         source.topic,
@@ -135,6 +153,7 @@ def pack_cursor(cursor: Cursor) -> CursorFields:
         None if gap is None else (gap.first, gap.next),
         None if place is None else (place.topic_id, place.offset),
     )
+    return CursorFields(*fields) if cursor.order is None else OrderedFields(*fields, cursor.order)
 
 
 def unpack_cursor(fields: CursorFields) -> Cursor:
@@ -148,4 +167,5 @@ def unpack_cursor(fields: CursorFields) -> Cursor:
         fields.reason,
         None if fields.gap is None else Span(*fields.gap),
         None if fields.place is None else CloudPlace(*fields.place),
+        fields.order if isinstance(fields, OrderedFields) else None,
     )
