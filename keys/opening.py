@@ -90,7 +90,7 @@ def open_envelope(
     ``ELSEWHERE_CAP`` of them are tried, so that a copied envelope gets its right name (MISPLACED). ``now`` is ms.
 
     Raises:
-        Rejected: with the Reason for which it is refused.
+        Rejected: with the Reason for which it is refused; ``proven`` where it is a member's, whatever else is wrong.
         Misuse: ``out`` is too small.
     """
     view = memoryview(envelope).cast("B")
@@ -104,36 +104,41 @@ def open_envelope(
         raise Rejected(Reason.UNKNOWN_SUITE, f"suite {header.suite} in a session of suite {session.suite}")
     if session.project_id != place.project_id:
         raise Rejected(Reason.OTHER_PROJECT, "a session of another project")
-    if session.channel != place.channel:
-        raise Rejected(Reason.MISPLACED, f"a session of channel {session.channel}, read for {place.channel}")
-
     context = place.context(session.member_id, record_key)
     body_digest = digest(view[HEADER_SIZE:-SIGNATURE_SIZE])
-    if not verify(view, context, session.verifying_key, body_digest):
-        raise _unproven(view, session, record_key, body_digest, elsewhere)
-    trust.may_produce(session, place.cloud_topic, now)
-    inner, batches = decrypt(view, context, session, out)
-    _check_place(inner, place, record_key, session)
-    _check_time(inner, session, now)
-    _check_caps(inner, caps)
-    if inner.compression is Compression.ZSTD:
-        batches = _decompressed(batches, inner, out)
+    if session.channel != place.channel or not verify(view, context, session.verifying_key, body_digest):
+        raise _elsewhere(view, place, session, record_key, body_digest, elsewhere)
+    try:
+        trust.may_produce(session, place.cloud_topic, now)
+        inner, batches = decrypt(view, context, session, out)
+        _check_place(inner, place, record_key, session)
+        _check_time(inner, session, now)
+        _check_caps(inner, caps)
+        if inner.compression is Compression.ZSTD:
+            batches = _decompressed(batches, inner, out)
+    except Rejected as refusal:
+        raise Rejected(refusal.reason, refusal.detail, proven=True) from None
     return Opened(inner, session, inner.source(place.channel), batches, body_digest)
 
 
-def _unproven(
+def _elsewhere(
     view: memoryview,
+    place: Place,
     session: InboundSession,
     record_key: Buffer | None,
     body_digest: bytes,
     elsewhere: Iterable[Place],
 ) -> Rejected:
+    """Give what an envelope is refused for whose signature is not good for this place."""
     for other in islice(elsewhere, ELSEWHERE_CAP):
         if other.channel != session.channel or other.project_id != session.project_id:
             continue
         for bound in (record_key, None):
             if verify(view, other.context(session.member_id, bound), session.verifying_key, body_digest):
-                return Rejected(Reason.MISPLACED, f"sealed for {other.cloud_topic}/{other.cloud_partition}")
+                words = f"sealed for {other.cloud_topic}/{other.cloud_partition}"
+                return Rejected(Reason.MISPLACED, words, proven=True)
+    if session.channel != place.channel:
+        return Rejected(Reason.MISPLACED, f"a session of channel {session.channel}, read for {place.channel}")
     return Rejected(Reason.BAD_SIGNATURE, "altered, not by this sender, or sealed for another place")
 
 

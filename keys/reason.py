@@ -67,17 +67,22 @@ class Reason(StrEnum):
 
 
 class Rejected(Exception):
-    """They erred: bytes or statements from outside do not pass. ``detail`` never holds a secret or plaintext."""
+    """They erred: bytes or statements from outside do not pass. ``detail`` never holds a secret or plaintext.
 
-    def __init__(self, reason: Reason, detail: str = "") -> None:
+    ``proven`` tells a refusal of what a member of the project truly signed: evidence, which is kept. All else may be
+    anybody's bytes.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "", proven: bool = False) -> None:  # noqa: FBT001, FBT002 -- as pickle hands it
         """Say the reason, and in `detail` what was seen."""
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
         self.reason = reason
         self.detail = detail
+        self.proven = proven
 
-    def __reduce__(self) -> tuple[type[Rejected], tuple[Reason, str]]:
-        """Keep both fields when pickled."""
-        return type(self), (self.reason, self.detail)
+    def __reduce__(self) -> tuple[type[Rejected], tuple[Reason, str, bool]]:
+        """Keep all fields when pickled."""
+        return type(self), (self.reason, self.detail, self.proven)
 
 
 class Misuse(Exception):

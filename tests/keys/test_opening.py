@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sealwire.keys.envelope import Place
+    from sealwire.keys.inner import Inner
     from sealwire.keys.session import InboundSession
 
 MINE = world.outbound()
@@ -94,6 +95,45 @@ def test_an_envelope_copied_to_another_partition_is_refused_as_misplaced() -> No
     partitions = [replace(PLACE, cloud_partition=number) for number in range(3)]
     assert refusal(GOOD, place=here, elsewhere=partitions) is Reason.MISPLACED
     assert refusal(GOOD, place=here) is Reason.BAD_SIGNATURE
+
+
+@pytest.mark.parametrize("channel", ["orders", "invoices"])
+def test_what_a_member_truly_signed_for_another_place_is_proven_and_what_only_names_its_session_is_not(
+    channel: str,
+) -> None:
+    here = replace(PLACE, channel=channel, cloud_partition=0)
+    for envelope, elsewhere, proven in ((GOOD, [PLACE], True), (GOOD, [], False), (GOOD[:-1] + b"\0", [PLACE], False)):
+        with pytest.raises(Rejected) as refused:
+            opened(envelope, place=here, elsewhere=elsewhere)
+        assert refused.value.proven is proven
+        assert proven is (str(refused.value) == "misplaced: sealed for acme.orders/2")
+
+
+@pytest.mark.parametrize(
+    ("said", "policy", "reason"),
+    [
+        (SAID, Policy(Rejected(Reason.NOT_AUTHORISED, "no")), Reason.NOT_AUTHORISED),
+        (SAID, Policy(Rejected(Reason.REFUSED_MEMBER, "no")), Reason.REFUSED_MEMBER),
+        (replace(SAID, partition=1), None, Reason.MISPLACED),
+        (replace(SAID, site="rome"), None, Reason.NOT_AUTHORISED),
+        (replace(SAID, sealed_at=NOW + 10**6), None, Reason.AHEAD),
+        (replace(SAID, sealed_at=1), None, Reason.EXPIRED),
+    ],
+    ids=str,
+)
+def test_whatever_is_refused_behind_a_good_signature_is_proven_to_be_its_senders(
+    said: Inner, policy: Policy | None, reason: Reason
+) -> None:
+    with pytest.raises(Rejected) as refused:
+        opened(Forge(MINE).build(inner_bytes(said), BATCH), policy=policy)
+    assert (refused.value.reason, refused.value.proven) == (reason, True)
+
+
+def test_bytes_that_anybody_could_have_written_are_not_proven() -> None:
+    for envelope in (b"", b"hello", GOOD[:60], GOOD[:-1] + b"\0"):
+        with pytest.raises(Rejected) as refused:
+            opened(envelope, room=4096)
+        assert not refused.value.proven
 
 
 def test_no_more_than_64_other_places_are_tried() -> None:
