@@ -1,0 +1,299 @@
+"""The outlook: what senders have stated of their source partitions, and whether a cursor lies behind it.
+
+A frozen value over proven progress statements: `heard` gives the next one. Of each session the statement of the
+highest number counts for each source partition that it names, so old, repeated and reordered ones change nothing, and
+any order of the same statements comes to the same outlook (as long as a session's dates rise with its numbers).
+
+Two things make a source partition **stale**. Something was stated and not reached: a word comes every half of
+`stale_after`, and the cursor has the other half to get there. Or nobody speaks: the newest word said when the next one
+is due, and that has passed. A session's last word ends the session and not the duty, only `State.GONE` ends that.
+
+Clocks: a word is due as long after it was heard, by our own clock, as its sender said; but the cloud may have kept it
+back, so at the latest five minutes after the sender's own date. Words dated within five minutes of the newest one are
+its contemporaries: whose is the later one, no clock can tell, and one that is not due yet is enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sealwire.keys.progress import State
+from sealwire.keys.secrets import HOLD
+from sealwire.keys.source import SourcePartition
+from sealwire.keys.wire import SKEW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sealwire.keys.progress import Progress, TopicProgress
+    from sealwire.keys.session import InboundSession
+
+LATE: Final = 5_000
+"""How much later than due (ms) a word may come."""
+MOST: Final = 1 << 17
+"""How many source partitions are kept in mind; further ones are not taken up."""
+UNNAMED: Final = 64
+"""How many source partitions of a topic are listed that no word names."""
+
+
+class SourceTopic(NamedTuple):
+    """A topic of a site, in a channel; made anew under its name it is another one."""
+
+    channel: str
+    site: str
+    topic: str
+    topic_id: bytes
+
+    def partition(self, number: int) -> SourcePartition:
+        """Give one of its source partitions."""
+        return SourcePartition(*self, number)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a session said last of a source partition. Times are ms, `due` by our own clock, the others by its sender's.
+
+    `final`: the session has ended with it.
+    """
+
+    session_id: bytes
+    member_id: bytes
+    made_at: int  # of the session
+    not_after: int  # of the session
+    number: int
+    as_of: int
+    next_by: int
+    due: int
+    final: bool
+    next: int
+    last_stable: int
+    state: State
+
+    @property
+    def age(self) -> tuple[int, int, int, bytes]:
+        """What tells the newest of several: the highest."""
+        return self.as_of, self.made_at, self.number, self.session_id
+
+    def live(self, now: int) -> bool:
+        """Tell whether its session may still be in use, by a clock five minutes behind ours."""
+        return not self.final and self.not_after + SKEW >= now
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What was stated of a topic. ``since`` (ms, our clock) its number of partitions is known; ``words`` by partition.
+
+    The words of a partition are by session id. ``age`` is that of the word that told the count.
+    """
+
+    count: int
+    age: tuple[int, int, int, bytes]
+    since: int
+    words: Mapping[int, Mapping[bytes, Word]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """What a cursor is to reach: the `next` that was stated when it was `since` (ms, our clock)."""
+
+    next: int
+    since: int
+
+
+class Sign(StrEnum):
+    """What makes a source partition stale."""
+
+    BEHIND = "what was stated does not come"
+    SILENT = "no word of its sender"
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Why a source partition is stale, since when (ms, our clock), and the newest word on it, if there is one."""
+
+    sign: Sign
+    since: int
+    word: Word | None
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What has been stated. `begun` (ms, our clock) is when listening began; `size` counts source partitions."""
+
+    begun: int
+    topics: Mapping[SourceTopic, Topic] = field(default_factory=dict)
+    size: int = 0
+
+    def heard(self, progress: Progress, session: InboundSession, now: int) -> Outlook:
+        """Give the outlook after a progress statement of a session, proven by `progress.read`.
+
+        That the session's sender may send to the channel at all is for the caller to know (`Trust.may_produce`).
+        """
+        topics, size = dict(self.topics), self.size
+        for said in progress.topics:
+            name = SourceTopic(session.channel, session.site, said.topic, said.topic_id)
+            known = topics.get(name)
+            if known is None and size >= MOST:
+                continue
+            topics[name] = _told(known, said, progress, session, now, MOST - size)
+            size += len(topics[name].words) - (len(known.words) if known is not None else 0)
+        return replace(self, topics=topics, size=size)
+
+    def forget(self, now: int) -> Outlook:
+        """Give it without what is over: ended sessions, and topics that are gone for as long as a secret is held."""
+        topics = {}
+        for name, topic in self.topics.items():
+            words = {partition: _kept(known, now) for partition, known in topic.words.items()}
+            newest = [max(known.values(), key=_age) for known in words.values()]
+            if newest and all(word.state is State.GONE and word.as_of + HOLD + 2 * SKEW < now for word in newest):
+                continue  # whoever could have told otherwise is forgotten too
+            topics[name] = replace(topic, words=words)
+        return replace(self, topics=topics, size=sum(len(topic.words) for topic in topics.values()))
+
+    # -- what was said
+
+    def words(self, source: SourcePartition) -> Mapping[bytes, Word]:
+        """Give the words on a source partition, by session id."""
+        topic = self.topics.get(SourceTopic(source.channel, source.site, source.topic, source.topic_id))
+        return {} if topic is None else topic.words.get(source.partition, {})
+
+    def newest(self, source: SourcePartition) -> Word | None:
+        """Give the newest word on a source partition."""
+        return max(self.words(source).values(), key=_age, default=None)
+
+    def reached(self, source: SourcePartition, now: int) -> int | None:
+        """Give how far a source partition is sealed: the highest of its newest word and of all live sessions."""
+        words = self.words(source)
+        if not words:
+            return None
+        newest = max(words.values(), key=_age)
+        return max(word.next for word in words.values() if word is newest or word.live(now))
+
+    def speaker(self, source: SourcePartition, now: int) -> Word | None:
+        """Give the newest word on a source partition that is of a live session: whom to ask for a reseal, if anybody.
+
+        `session_id` is the session to ask under, `member_id` the sender.
+        """
+        return max((word for word in self.words(source).values() if word.live(now)), key=_age, default=None)
+
+    def confirmed_by(self, source: SourcePartition, next_offset: int | None) -> int:
+        """Give the newest `made_at` of a session that stated exactly this `next` (0: none), for `Cursor.confirmed`."""
+        return max((word.made_at for word in self.words(source).values() if word.next == next_offset), default=0)
+
+    # -- what follows
+
+    def awaited(self, source: SourcePartition, cursor: int | None, before: Awaited | None, now: int) -> Awaited | None:
+        """Give what a cursor (None: nothing was delivered) is to reach; `before` is what this gave the last time.
+
+        What was stated first and is not reached yet stays until it is reached, however much was stated since.
+        """
+        reached = self.reached(source, now) or 0
+        if reached <= (cursor or 0):
+            return None
+        if before is None or before.next <= (cursor or 0):
+            return Awaited(reached, now)
+        return Awaited(min(before.next, reached), min(before.since, now))
+
+    def stale(self, source: SourcePartition, awaited: Awaited | None, now: int, stale_after: int) -> Stale | None:
+        """Tell why a source partition that is known at the sink, or named by a word, is stale; None where it is not."""
+        words = self.words(source).values()
+        newest = max(words, key=_age, default=None)
+        if awaited is not None and now - awaited.since > stale_after // 2:
+            return Stale(Sign.BEHIND, awaited.since, newest)
+        if newest is None:
+            return Stale(Sign.SILENT, self.begun, None) if now > self.begun + stale_after + LATE else None
+        heard = [word for word in words if word.as_of + SKEW >= newest.as_of]
+        if any(word.state is State.GONE for word in heard):
+            return None
+        due = max(word.due for word in heard)
+        return Stale(Sign.SILENT, due, newest) if now > due + LATE else None
+
+    def sources(self) -> Iterator[SourcePartition]:
+        """Go through the source partitions that a word names."""
+        for name, topic in self.topics.items():
+            yield from map(name.partition, topic.words)
+
+    def unnamed(self, now: int, stale_after: int) -> Iterator[tuple[SourcePartition, Stale]]:
+        """Go through those that no word names, though a word counts them: at most ``UNNAMED`` of a topic.
+
+        Their owners are silent, or withheld from their birth.
+        """
+        for name, topic in self.topics.items():
+            if now <= topic.since + stale_after + LATE or len(topic.words) >= topic.count:
+                continue
+            if any(word.state is State.GONE for known in topic.words.values() for word in known.values()):
+                continue
+            # So many names are free among the first so many numbers, whatever count was stated.
+            numbers = range(min(topic.count, len(topic.words) + UNNAMED))
+            lacking = [number for number in numbers if number not in topic.words][:UNNAMED]
+            for number in lacking:
+                yield name.partition(number), Stale(Sign.SILENT, topic.since, None)
+
+
+def _told(
+    known: Topic | None, said: TopicProgress, progress: Progress, session: InboundSession, now: int, room: int
+) -> Topic:
+    """Give what is known of a topic after a statement; ``room`` is for how many more of its partitions."""
+    age = (progress.as_of, session.made_at, progress.number, session.id)
+    if known is None:
+        known = Topic(said.partition_count, age, now)
+    elif (age, said.partition_count) > (known.age, known.count):
+        since = known.since if said.partition_count <= known.count else now
+        known = replace(known, count=said.partition_count, age=age, since=since)
+    words = dict(known.words)
+    # As long after we heard it as it says; and should it have been kept back, not long after its own date.
+    due = min(now + progress.next_by - progress.as_of, progress.next_by + SKEW)
+    for each in said.partitions:
+        if each.partition not in words:
+            if room <= 0:
+                continue
+            room -= 1
+        word = Word(
+            session.id,
+            session.member_id,
+            session.made_at,
+            session.not_after,
+            progress.number,
+            progress.as_of,
+            progress.next_by,
+            due,
+            progress.final,
+            each.next,
+            each.last_stable,
+            each.state,
+        )
+        before = words.get(each.partition, {})
+        words[each.partition] = _kept({**before, session.id: _later(before.get(session.id), word)}, now)
+    return replace(known, words=words)
+
+
+def _later(known: Word | None, word: Word) -> Word:
+    """Give the later of two words of one session on one source partition."""
+    if known is None:
+        return word
+    # The same word again is due as it was when it was heard first.
+    return max(known, word, key=lambda each: (_rank(each), -each.due))
+
+
+def _kept(words: Mapping[bytes, Word], now: int) -> Mapping[bytes, Word]:
+    """Leave out what nothing rests on any more: never the newest, nor its contemporaries.
+
+    A session that is over, and one of a sender that has spoken much later in another one.
+    """
+    newest = max(word.as_of for word in words.values())
+    spoke: dict[bytes, int] = {}
+    for word in words.values():
+        spoke[word.member_id] = max(spoke.get(word.member_id, 0), word.as_of)
+    return {
+        session_id: word
+        for session_id, word in words.items()
+        if word.as_of + SKEW >= newest or (word.live(now) and word.as_of + 2 * SKEW >= spoke[word.member_id])
+    }
+
+
+_age = attrgetter("age")
+# Beyond the number only for a sender that says two things under one: whichever comes first, one of them counts.
+_rank = attrgetter("number", "as_of", "next", "last_stable", "state", "next_by")
