@@ -61,6 +61,10 @@ class Writer(Protocol):
         """Return when the cluster has acknowledged; raises Refused when it never will."""
         ...
 
+    def transactions(self, transactional_id: str) -> Transactions:
+        """Return a producer of transactions. Nothing is asked of the cluster before its begin()."""
+        ...
+
 
 class Transactions(Protocol):
     """A producer under one transactional id: one transaction at a time, for as long as nobody else takes the id.

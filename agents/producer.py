@@ -27,11 +27,14 @@ _SEQUENCES = 2**31
 # Error codes by Kafka's protocol guide.
 DUPLICATE = 46
 LOST_PRODUCER = {45, 47, 49, 59}  # out of order sequence, invalid epoch, invalid mapping, unknown producer id
+FENCED = {47, 90}  # of a transaction: invalid producer epoch, producer fenced
+BROKEN = {45, 48, 49, 59, 120}  # of a transaction: a sequence or a state that is not ours, or it can only be aborted
 FOR_GOOD = {10, 17, 18, 21, 22, 32, 33, 35, 42, 43, 44, 53, 65, 76, 87, 90}
 TOO_LARGE = {10, 18}  # message too large, record list too large
 STALE = {3, 5, 6, 9, 56, 72, 74, 75}  # metadata is to be asked for anew
 REPLICAS = {19, 20}  # too few in sync: no broker's absence to us, so told in its own words
-DOUBTFUL = {-1, 2}  # may pass or not: a bounded number of times
+UNKNOWN = -1  # the broker's own error: nobody says what it has done
+DOUBTFUL = {UNKNOWN, 2}  # may pass or not: a bounded number of times
 DOUBTFUL_TRIES = 8
 
 
@@ -52,6 +55,13 @@ class Doubt(Exception):
 
 class Fenced(Doubt):
     """Somebody else took our transactional id, or the broker aborted what we left open: nothing of ours counts now."""
+
+
+def doubt(error: int, words: str) -> Doubt | None:
+    """Say what an error code means to an open transaction: Fenced, a Doubt, or None where it may go on."""
+    if error in FENCED:
+        return Fenced(f"fenced: {words}")
+    return Doubt(words) if error in BROKEN else None
 
 
 class Producer(NamedTuple):
@@ -92,6 +102,9 @@ class Producers:
 
     Without begin() it has no producer id at all, as for a broker that knows none.
     """
+
+    transactional_id: str | None = None
+    closed = False
 
     def __init__(self) -> None:
         self._shared: Producer | None = None

@@ -13,6 +13,7 @@ Operation = Literal["Read", "Write", "Create", "Alter", "Describe"]
 TOPIC_FORBIDDEN: Final = 29
 GROUP_FORBIDDEN: Final = 30
 CLUSTER_FORBIDDEN: Final = 31
+TRANSACTION_FORBIDDEN: Final = 53
 
 
 def lacking(operation: str, what: str, bootstrap: str) -> str:
@@ -21,21 +22,21 @@ def lacking(operation: str, what: str, bootstrap: str) -> str:
 
 
 class Rights:
-    """The rights that one client of ours lacks, by topic. All empty when nothing is refused."""
+    """The rights that one client of ours lacks, by topic or transactional id. Empty when nothing is refused."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self.lacking: dict[str, str] = {}
 
-    def refused(self, operation: Operation, topic: str) -> str:
+    def refused(self, operation: Operation, name: str, kind: str = "topic") -> str:
         """Note what was refused; gives the words, which go into the log the first time."""
-        words = lacking(operation, f"topic {topic}", self._bootstrap)
-        if topic not in self.lacking:
+        words = lacking(operation, f"{kind} {name}", self._bootstrap)
+        if name not in self.lacking:
             _log.warning("%s; trying again", words)
-        self.lacking[topic] = words
+        self.lacking[name] = words
         return words
 
-    def granted(self, topic: str) -> None:
+    def granted(self, name: str, kind: str = "topic") -> None:
         """Note that it is let do what it asked for."""
-        if self.lacking and self.lacking.pop(topic, ""):
-            _log.warning("our login at %s may use topic %s now", self._bootstrap, topic)
+        if self.lacking and self.lacking.pop(name, ""):
+            _log.warning("our login at %s may use %s %s now", self._bootstrap, kind, name)

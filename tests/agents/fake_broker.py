@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, VERSIONS, INIT_PRODUCER = 0, 1, 2, 3, 18, 22
+FIND_COORDINATOR, ADD_PARTITIONS, END_TXN = 10, 24, 26
 _SPOKEN = {
     PRODUCE: (3, 8),
     FETCH: (4, 11),
@@ -18,6 +19,9 @@ _SPOKEN = {
     METADATA: (0, 5),
     VERSIONS: (0, 0),
     INIT_PRODUCER: (0, 0),
+    FIND_COORDINATOR: (0, 1),
+    ADD_PARTITIONS: (0, 0),
+    END_TXN: (0, 0),
 }
 
 Answer = bytes | None  # the body after the correlation id; None: no answer at all
@@ -41,6 +45,9 @@ class FakeBroker:
             VERSIONS: lambda _body: self.versions(),
             METADATA: self.metadata,
             INIT_PRODUCER: lambda _body: self.producer(),
+            FIND_COORDINATOR: lambda _body: self.coordinator(),
+            ADD_PARTITIONS: self.included,
+            END_TXN: lambda _body: self.ended(),
         }
         self.frame: Callable[[bytes], bytes] = lambda body: struct.pack(">i", len(body)) + body
         self._server: asyncio.Server | None = None
@@ -106,10 +113,37 @@ class FakeBroker:
                 out += struct.pack(">iiiii", 1, self.node, 1, self.node, 0)
         return out
 
-    def producer(self) -> bytes:
+    def producer(self, error: int = 0) -> bytes:
         """A new producer id each time."""
         self.producers += 1
-        return struct.pack(">ihqh", 0, 0, 100 + self.producers, 0)
+        return struct.pack(">ihqh", 0, error, 100 + self.producers, 0)
+
+    def coordinator(self, error: int = 0) -> bytes:
+        """Itself as the coordinator of everything (version 1)."""
+        return (
+            struct.pack(">ih", 0, error)
+            + text(None)
+            + struct.pack(">i", self.node)
+            + text("127.0.0.1")
+            + struct.pack(">i", self.port)
+        )
+
+    @staticmethod
+    def included(body: bytes, errors: dict[tuple[str, int], int] | None = None) -> bytes:
+        """The partitions of a request are in the transaction, but those with an error."""
+        out = struct.pack(">i", 0)
+        topics = partitions_of(body)
+        out += struct.pack(">i", len(topics))
+        for topic, partitions in topics.items():
+            out += text(topic) + struct.pack(">i", len(partitions))
+            for partition in partitions:
+                out += struct.pack(">ih", partition, (errors or {}).get((topic, partition), 0))
+        return out
+
+    @staticmethod
+    def ended(error: int = 0) -> bytes:
+        """The transaction is over."""
+        return struct.pack(">ih", 0, error)
 
     @staticmethod
     def produced(topic: str, partition: int, error: int, base: int = 0, words: str | None = None) -> bytes:
@@ -141,3 +175,20 @@ def batch_of(body: bytes) -> bytes:
     position += 2 + length + 4 + 4  # topic, number of partitions, partition
     (size,) = struct.unpack_from(">i", body, position)
     return body[position + 4 : position + 4 + size]
+
+
+def partitions_of(body: bytes) -> dict[str, list[int]]:
+    """The partitions that a request asks to include in a transaction."""
+    (length,) = struct.unpack_from(">h", body)
+    position = 2 + length + 8 + 2  # transactional id, producer id, epoch
+    (count,) = struct.unpack_from(">i", body, position)
+    position += 4
+    found = {}
+    for _ in range(count):
+        (length,) = struct.unpack_from(">h", body, position)
+        topic = body[position + 2 : position + 2 + length].decode()
+        position += 2 + length
+        (size,) = struct.unpack_from(">i", body, position)
+        found[topic] = list(struct.unpack_from(f">{size}i", body, position + 4))
+        position += 4 + 4 * size
+    return found

@@ -300,8 +300,3 @@ def test_a_tombstone_has_no_value() -> None:
     batch = record_batch(None, NOW, b"key")
     seal_frame(batch)
     assert unbuild([batch]) == [Made(NOW, b"key", None, [])]
-
-
-def test_transactions_are_refused_while_there_are_none() -> None:
-    with pytest.raises(NotImplementedError):
-        RawWriter(Cluster("x"), "test", "transactional")
