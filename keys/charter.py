@@ -73,6 +73,11 @@ class CharterFields(Fields, frozen=True):
         row = self._row(channel, cloud_topic)
         return row is not None and policy.satisfies(attributes, row.consume, row.language)
 
+    def backfill(self, channel: str, cloud_topic: str) -> int:
+        """Tell how long before its admission a member may read what is there, in ms."""
+        row = self._row(channel, cloud_topic)
+        return 0 if row is None else row.backfill
+
     def _row(self, channel: str, cloud_topic: str) -> PolicyRow | None:
         for row in self.policies:
             if policy.pattern_matches(row.channel, channel) and policy.pattern_matches(row.cloud_topic, cloud_topic):

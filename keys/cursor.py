@@ -20,6 +20,7 @@ from sealwire.keys.source import Span
 from sealwire.keys.standing import CloudPlace, Cursor, State
 
 if TYPE_CHECKING:
+    from sealwire.keys.inner import Inner
     from sealwire.keys.opening import Opened
 
 __all__ = [
@@ -107,7 +108,7 @@ class Sight(StrEnum):
     BEHIND = "ends at or before the cursor"
     TOO_OLD = "of a session below the floor"
     ODD_SPAN = "a span that cannot be"
-    ODD_LOSS = "a loss too large to pass in silence"
+    ODD_LOSS = "a loss that must not pass in silence"
     START = "no cursor, and it may begin here"
     NO_START = "no cursor, and not the log start"
     NEXT = "begins at the cursor"
@@ -177,7 +178,10 @@ def advance(
         case Step.WAIT, Reason() as why:
             return _waiting(cursor, opened, why, place)
         case Step.HOLD, Reason() as why:
-            held = replace(cursor, state=State.HELD, reason=why, gap=opened.span, place=cursor.place or place)
+            span, start = opened.span, cursor.next or 0
+            if span.first < start < span.next:  # what lies before the cursor stands at the sink
+                span = Span(start, span.next)
+            held = replace(cursor, state=State.HELD, reason=why, gap=span, place=cursor.place or place)
             return held, Hold(why)
         case _:
             return cursor, Hold(cursor.reason or Reason.IMPLAUSIBLE)
@@ -190,9 +194,7 @@ def look(cursor: Cursor, opened: Opened, rules: Rules) -> Sight:  # noqa: PLR091
         return Sight.REGRESSED if _regressed(cursor, opened) else Sight.BEHIND
     if made_at < cursor.session_floor - FLOOR_ALLOWANCE:
         return Sight.TOO_OLD
-    # Beyond a gap it waits first: what is missing before it may still come, and must not be passed with it.
-    beyond = cursor.next is not None and inner.first > cursor.next
-    if inner.kind is Kind.LOST and inner.next - inner.first > rules.lost_span and not beyond:
+    if _odd_loss(cursor, inner, rules):
         return Sight.ODD_LOSS
     # Each record has at most `max_hole` offsets left out before it, and the last one as many behind it.
     most = inner.record_count + (inner.record_count + 1) * rules.max_hole
@@ -204,6 +206,20 @@ def look(cursor: Cursor, opened: Opened, rules: Rules) -> Sight:  # noqa: PLR091
     if inner.first == cursor.next:
         return Sight.NEXT
     return Sight.OVER if inner.first < cursor.next else Sight.BEYOND
+
+
+def _odd_loss(cursor: Cursor, inner: Inner, rules: Rules) -> bool:
+    """Tell whether a loss is one that a person decides about: a large one, or one found when a mirror asked again.
+
+    The last was sealed once, and the cloud lost it: however small, it is not passed over in silence.
+    """
+    if inner.kind is not Kind.LOST:
+        return False
+    # Beyond a gap it waits first: what is missing before it may still come, and must not be passed with it.
+    beyond = inner.first > (cursor.next or 0)
+    if inner.reseal:
+        return not beyond
+    return inner.next - inner.first > rules.lost_span and not (beyond and cursor.next is not None)
 
 
 def _regressed(cursor: Cursor, opened: Opened) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sealwire.keys import charter as charters
+from sealwire.keys import credential as credentials
 from sealwire.keys import grant as grants
 from sealwire.keys import identity as identities
 from sealwire.keys import keypackage, primitives
@@ -109,16 +110,42 @@ class Trust:
         )
 
     def _may_read(self, member_id: bytes, channel: str, cloud_topic: str, now: int) -> bool:
-        credential = self.credentials.get(member_id)
-        if credential is None or not credential.valid_at(now) or self.refuses(member_id, now):
-            return False
-        if not self.charter.may_consume(credential.attributes, channel, cloud_topic):
-            return False
         try:
+            self.may_read(member_id, channel, cloud_topic, now)
             keypackage.pick(self.packages[member_id], now)
         except Rejected:
             return False
         return True
+
+    def may_read(self, member_id: bytes, channel: str, cloud_topic: str, now: int) -> tuple[int, int]:
+        """Check that a member may read what the channel carries through this cloud topic now, or raise `Rejected`.
+
+        Gives its admission (ms), and how far before that (ms) the channel lets it read. Reasons: unknown-member,
+        expired, refused-member, not-authorised.
+        """
+        credential = self.credentials.get(member_id)
+        if credential is None:
+            raise Rejected(Reason.UNKNOWN_MEMBER, f"no credential of {identities.fingerprint(member_id)}")
+        if not credential.valid_at(now):
+            raise Rejected(Reason.EXPIRED, f"{credential.name}'s credential does not hold now")
+        if self.refuses(member_id, now):
+            raise Rejected(Reason.REFUSED_MEMBER, f"{credential.name} is refused")
+        if not self.charter.may_consume(credential.attributes, channel, cloud_topic):
+            raise Rejected(Reason.NOT_AUTHORISED, f"{credential.name} may not read {channel}")
+        return credential.admitted, self.charter.backfill(channel, cloud_topic)
+
+    def read_credential(self, statement: bytes, now: int) -> Credential:
+        """Read a credential that stands in another statement, or raise `Rejected`; each is verified once."""
+        digest = primitives.digest(statement)
+        known = self.known_credentials.get(digest)
+        if known is not None:
+            self.root.authority(known.signer, known.not_before, now)
+            return known
+        known = credentials.read(statement, self.root, now)
+        if len(self.known_credentials) >= _MEMO_MOST:
+            self.known_credentials.clear()
+        self.known_credentials[digest] = known
+        return known
 
     def may_produce(self, inbound: InboundSession, cloud_topic: str, now: int) -> None:
         """Check that the session's sender may send to its channel through this cloud topic, or raise `Rejected`.

@@ -54,8 +54,9 @@ def seen(first: int, after: int, *, made_at: int = NOW, **said: object) -> Opene
     return Opened(header, replace(SESSION, made_at=made_at), SOURCE, memoryview(b""), bytes(32))
 
 
-def seen_lost(first: int, after: int) -> Opened:
-    return Opened(lost(first=first, next=after, last_stable=2**40), SESSION, SOURCE, memoryview(b""), bytes(32))
+def seen_lost(first: int, after: int, flags: int = 0) -> Opened:
+    header = lost(first=first, next=after, last_stable=2**40, flags=flags)
+    return Opened(header, SESSION, SOURCE, memoryview(b""), bytes(32))
 
 
 OLD = NOW - 1 - FLOOR_ALLOWANCE - 1
@@ -75,6 +76,14 @@ FACTS: list[tuple[Cursor | None, Opened, Decision, int | None, State]] = [
     (AT_100, seen_lost(99, 101 + 2**20), Hold(Reason.LOST_SPAN), 100, State.HELD),
     # what lacks before a large loss may still come: it is asked for first
     (AT_100, seen_lost(101, 102 + 2**20), Gap(Span(100, 101), Reason.GAP), 100, State.WAITING),
+    # what the source no longer has when a mirror asks again: never in silence, and not before what comes first
+    (AT_100, seen_lost(100, 101, flags=RESEAL), Hold(Reason.LOST_SPAN), 100, State.HELD),
+    (AT_100, seen_lost(90, 101, flags=RESEAL), Hold(Reason.LOST_SPAN), 100, State.HELD),
+    (AT_100, seen_lost(90, 100, flags=RESEAL), Duplicate(), 100, State.FLOWING),
+    (AT_100, seen_lost(101, 120, flags=RESEAL), Gap(Span(100, 101), Reason.GAP), 100, State.WAITING),
+    (AT_100, seen_lost(101, 102 + 2**20, flags=RESEAL), Gap(Span(100, 101), Reason.GAP), 100, State.WAITING),
+    (None, seen_lost(0, 10, flags=RESEAL), Hold(Reason.LOST_SPAN), None, State.HELD),
+    (None, seen_lost(5, 10, flags=RESEAL), Gap(Span(0, 5), Reason.NO_START), None, State.WAITING),
     # a source partition met for the first time
     (None, seen(0, 10), Deliver(), 10, State.FLOWING),
     (None, seen(50, 60, flags=LOG_START), Deliver(), 60, State.FLOWING),
@@ -131,6 +140,13 @@ def test_a_cursor_moves_only_forward_and_only_by_deliver_or_trim() -> None:
             assert before is None or after > before
         else:
             assert after == before
+
+
+def test_what_is_held_begins_where_the_cursor_stands() -> None:
+    lost, _ = advance(AT_100, seen_lost(90, 120, flags=RESEAL), Rules(), HERE)
+    assert lost.gap == Span(100, 120)
+    regressed, _ = advance(AT_100, seen(10, 20, last_stable=99), Rules(), HERE)
+    assert regressed.gap == Span(10, 20)
 
 
 def test_a_gap_keeps_its_first_place_until_what_lies_behind_was_read_again() -> None:
