@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sealwire.agents import clock
 from sealwire.agents.single import record_frame
 from sealwire.keys import compression, envelope
-from sealwire.keys.envelope import LOG_START, Cause, Compression, Inner, Kind, Layout, Place
+from sealwire.keys.envelope import LOG_START, RESEAL, Cause, Compression, Inner, Kind, Layout, Place
 
 if TYPE_CHECKING:
     from sealwire.agents.chunks import Chunk
@@ -33,7 +33,7 @@ def seal_chunk(side: Sealing, sending: Sending, seat: SourceSeat, chunk: Chunk, 
         kind=kind,
         layout=Layout.BATCH,
         compression=squeezed,
-        flags=LOG_START if seat.log_start else 0,
+        flags=(LOG_START if seat.log_start else 0) | (RESEAL if seat.reseal else 0),
         site=side.settings.site,
         topic=route.source_topic,
         topic_id=seat.topic_id,

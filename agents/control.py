@@ -46,7 +46,8 @@ class Control:
     """Follows control and sessions; holds the Trust and the secrets of this worker."""
 
     def __init__(self, settings: Settings, store: SecretStore, reader: Reader, writer: Writer) -> None:
-        self._settings, self._store, self._reader, self._writer = settings, store, reader, writer
+        self._settings, self._store, self._writer = settings, store, writer
+        self.reader = reader
         self.secrets = store.load()
         self.trust = Trust.begin(self.secrets, clock.now())
         self.caught_up = asyncio.Event()
@@ -121,8 +122,8 @@ class Control:
             await asyncio.sleep(_AGAIN)
 
     async def _follow(self, topic: str) -> None:
-        end = await self._reader.end_offset(topic, 0)
-        start = await self._reader.log_start(topic, 0)
+        end = await self.reader.end_offset(topic, 0)
+        start = await self.reader.log_start(topic, 0)
         reached = asyncio.Event()
 
         async def take(fetched: Fetched) -> None:
@@ -139,9 +140,9 @@ class Control:
             asyncio.get_running_loop().call_later(_AGAIN, again, offset)
 
         def again(offset: int) -> None:
-            self._reader.seat(topic, 0, offset, take, failed)
+            self.reader.seat(topic, 0, offset, take, failed)
 
-        self._reader.seat(topic, 0, start, take, failed)
+        self.reader.seat(topic, 0, start, take, failed)
         if end > start:
             # A compacted tail may hold no record at its very end: then the broker's own next offset says so.
             await reached.wait()

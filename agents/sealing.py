@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sealwire.agents import clock
 from sealwire.agents.blocking import ClusterAway, ClusterRefused
 from sealwire.agents.positions import Positions
+from sealwire.agents.resealing import Resealing
 from sealwire.agents.room import Room, Rooms
 from sealwire.agents.sealer import SealWork
 from sealwire.agents.senders import Senders
@@ -47,6 +48,8 @@ class Sealing(Side):
         self.positions = Positions(settings.local, f"sealwire-{settings.identity}", settings.positions_group)
         self.rooms = Rooms(settings.cloud, f"sealwire-{settings.identity}", _WHOLE, _UNASKED_EVERY)
         self.senders = Senders(settings, control, self._on_session, self._progress_of)
+        self.resealing = Resealing(self)
+        self.senders.on_stated = self.resealing.stated
         control.on_members = self.senders.news
         watch.begun = self._begun
 
@@ -145,7 +148,13 @@ class Sealing(Side):
 
     def tasks(self) -> list[Any]:
         """Return what runs for as long as the worker does."""
-        return [self.senders.keep(), self.senders.keep_progress(), self.keep_positions(), self.keep_trying()]
+        return [
+            self.senders.keep(),
+            self.senders.keep_progress(),
+            self.keep_positions(),
+            self.keep_trying(),
+            self.resealing.keep(),
+        ]
 
     async def close(self) -> None:
         """Commit once more."""
@@ -170,6 +179,12 @@ class Sealing(Side):
             )
         rows = [seat.row(self.settings.site) for work in self._works() for seat in work.seats.values()]
         return {"channels": channels, "partitions": rows}
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What topics wait for, by topic; and why no request to seal again can be read."""
+        own = self.resealing.trouble
+        return {**self.trouble, **({self.settings.requests_topic: own} if own else {})}
 
     @property
     def why_not(self) -> str:

@@ -80,10 +80,7 @@ class SeatSealing:
 
     async def _fetched(self, seat: SourceSeat, epoch: int, fetched: Fetched) -> None:
         seat.last_stable = fetched.last_stable
-        most = self._side.rooms.of(seat.route.cloud_topic).most - _BESIDE
-        most -= most // 8 if seat.route.padding else 0  # Padme adds a ninth at most
-        limits = self._limits if most >= self._limits.stored_bytes else replace(self._limits, stored_bytes=most)
-        chunks = cut(fetched.scan, fetched.first, limits, fetched.aborted)
+        chunks = cut(fetched.scan, fetched.first, self._limits_of(seat), fetched.aborted)
         left = fetched.size - sum(chunk.size for chunk in chunks)
         if left > 0:
             fetched.release(left)
@@ -92,6 +89,11 @@ class SeatSealing:
         for chunk in chunks:
             chunk.last_stable = fetched.last_stable
             await self._lane.hand((seat, epoch, chunk, fetched))
+
+    def _limits_of(self, seat: SourceSeat) -> Limits:
+        most = self._side.rooms.of(seat.route.cloud_topic).most - _BESIDE
+        most -= most // 8 if seat.route.padding else 0  # Padme adds a ninth at most
+        return self._limits if most >= self._limits.stored_bytes else replace(self._limits, stored_bytes=most)
 
     def _tail(self, seat: SourceSeat, epoch: int, fetched: Fetched) -> None:
         """Note that nothing is to be sealed up to here; when nothing else comes soon, an envelope says so.
@@ -190,6 +192,7 @@ class SeatSealing:
         seat.session, seat.changed = sending.outbound.id, True
         seat.envelopes += 1
         seat.records += chunk.record_count
+        seat.size += chunk.size
         side.counters["envelopes"] += 1
         side.counters["records"] += chunk.record_count
         side.counters["bytes"] += used
@@ -228,7 +231,7 @@ class SeatSealing:
             side.budget.release(len(buffer))
         side.buffers.give_back(buffer)
         side.tallies[seat.route.channel].deliver(count, used)
-        if seat.acknowledged(entry) and self._lane.open:  # never past what was refused
+        if seat.acknowledged(entry) and self._lane.open and not seat.reseal:  # never past what was refused
             side.moved[seat.where] = self.position(seat)
 
     async def _refused(self, seat: SourceSeat, entry: list[int], error: Refused, what: tuple[int, int, int]) -> None:

@@ -56,6 +56,7 @@ class Senders:
     ) -> None:
         self._settings, self._control = settings, control
         self._on_session, self._progress_of = on_session, progress_of
+        self.on_stated: Callable[[OutboundSession, tuple[TopicProgress, ...]], None] = lambda _outbound, _topics: None
         self._channels: dict[str, set[str]] = {}
         for route in settings.seal:
             self._channels.setdefault(route.channel, set()).add(route.cloud_topic)
@@ -182,6 +183,7 @@ class Senders:
 
     async def _say_progress(self, channel: str, sending: Sending) -> None:
         as_of, topics = self._progress_of(channel)
+        self.on_stated(sending.outbound, topics)  # before anybody can read it, and ask
         sending.progress_number += 1
         statement = progress.make(
             sending.outbound,

@@ -38,7 +38,9 @@ class SourceSeat:
     last_stable: int = -1
     envelopes: int = 0
     records: int = 0
+    size: int = 0  # bytes of batches sealed
     session: bytes = b""
+    reseal: bool = False  # a span that is sealed again: its envelopes say so
     changed: bool = True
     in_flight: deque[list[int]] = field(default_factory=deque)  # [next, 1 when acknowledged]
 

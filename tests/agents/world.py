@@ -19,12 +19,12 @@ from aiokafka.structs import TopicPartition
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "keys"))  # for what forges envelopes there
 
-from batch_made import Made, build, unbuild
+from batch_made import NOW, Made, build, unbuild
 from fake_kafka import FakeAdmin, FakeCluster, FakePositions, FakeReader, FakeWriter, Partition
 from in_loop import until
 from vector_world import Forge, inner_bytes
 
-from sealwire.agents import clock, control, lanes, mirror, room, sealing, senders, sink, topics
+from sealwire.agents import clock, control, lanes, mirror, resealing, room, sealing, senders, sink, topics
 from sealwire.agents.budget import Budget
 from sealwire.agents.control import Control
 from sealwire.agents.lanes import Lanes
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from sealwire.keys.identity import Identity
 
 YEAR = 365 * 24 * 3600 * 1000
+BEFORE = NOW - 3600 * 1000  # ms: who was admitted then was there before the records that some() makes
 LANES = 2
 CLOUD = Cluster("cloud:1")
 ORDERS = SealRoute("orders", "orders", "acme.orders")
@@ -96,7 +97,7 @@ class Project:
         statement = root.make_first(name, [offline], 1, [(authority.public, now + YEAR)], [], now)
         return cls(authority, statement, root.read_first(statement))
 
-    def admit(self, who: Identity, name: str, site: str, now: int) -> bytes:
+    def admit(self, who: Identity, name: str, site: str, now: int, admitted: int = BEFORE) -> bytes:
         """Sign a credential."""
         serial = self.serials[who.member_id] = self.serials.get(who.member_id, 0) + 1
         return credential.make(
@@ -108,6 +109,7 @@ class Project:
             attributes={"role": "member", "site": site},
             serial=serial,
             now=now,
+            admitted=min(admitted, now),
         )
 
     def read(self, statement: bytes, now: int) -> Credential:
@@ -307,6 +309,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (senders, "_TRY_AGAIN", 0.05),
         (senders, "_PROGRESS_EVERY", 0.1),
         (sealing, "_COMMIT_EVERY", 0.02),
+        (resealing, "_LOOK_EVERY", 0.1),
+        (resealing, "_AGAIN", 0.05),
         (sink, "_TRY_AGAIN", 0.05),
         (control, "_JUDGE_AGAIN_EVERY", 0.05),
         (control, "_AGAIN", 0.05),
@@ -361,11 +365,11 @@ class World:
 
     # Who there is
 
-    def member(self, name: str, site: str, *, known: bool = True) -> Store:
+    def member(self, name: str, site: str, *, known: bool = True, admitted: int = BEFORE) -> Store:
         """A member that is enrolled; ``known`` puts its credential into the control topic."""
         now = self.clock.now()
         who = identity.create(os.urandom, now)
-        statement = self.project.admit(who, name, site, now)
+        statement = self.project.admit(who, name, site, now, admitted)
         if known:
             self.tell(statement)
         asked = Secrets.begin(who).asked(self.project.root.project_id, self.project.root_bytes, b"")
