@@ -42,6 +42,11 @@ class CloudSeat:
         """Its topic and partition."""
         return self.route.cloud_topic, self.partition
 
+    @property
+    def at_end(self) -> bool:
+        """Whether everything that the cloud shows was looked at."""
+        return self.seat is not None and 0 <= self.seat.high_watermark <= self.read_to
+
     def took(self, following: int) -> list[int]:
         """Remember that everything before the cloud offset ``following`` was looked at."""
         entry = [following, 1]

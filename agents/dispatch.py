@@ -79,7 +79,7 @@ class Dispatch:
             work.side.buffers.give_back(self._buffer)
             return
         standing.words, standing.session = "", opened.session.id
-        if standing.skipped and self._after.place is not None:  # what it waited for may stand between there and here
+        if standing.lies_between(self._after) and self._after.place is not None:
             self._seat.look_again(self._after.place.offset)
         work.side.counters["envelopes"] += 1
         work.side.counters["records"] += opened.inner.record_count

@@ -54,6 +54,12 @@ METRICS: Final = (
     Row("last_delivery_timestamp_seconds", "gauge", ("channel",), "When something was delivered last, since 1970."),
     Row("duplicates_total", "counter", ("channel",), "Envelopes that were delivered before, dropped when opening."),
     Row("trimmed_total", "counter", ("channel",), "Envelopes of which a part was delivered before, cut when opening."),
+    Row(
+        "reseals_total",
+        "counter",
+        ("channel",),
+        "Spans that were sealed again, or when opening requests for them: one for each try.",
+    ),
     Row("refused_total", "counter", ("what", "reason"), "Envelopes and project statements refused, by Reason."),
     Row("parked_total", "counter", (), "Times that an envelope was put off until its session is known."),
     Row("parked_sessions", "gauge", (), "Sessions that envelopes wait for, over all cloud partitions."),
@@ -155,6 +161,7 @@ def _passed(add: Callable[..., None], passed: Mapping[str, Any]) -> None:
                 add(f"{what}_total", count, channel, stage)
         add("duplicates_total", tally["duplicates"], channel)
         add("trimmed_total", tally["trimmed"], channel)
+        add("reseals_total", tally["reseals"], channel)
         add("last_delivery_timestamp_seconds", _seconds(tally["delivered_at_ms"]), channel)
 
 

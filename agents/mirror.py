@@ -257,7 +257,7 @@ class OpenWork:
             case Gap(span, reason):
                 if before.state is not State.WAITING:
                     _log.warning("%s waits: %s is missing (%s)", opened.source, span, reason)
-                standing.words, standing.skipped = f"{after.gap or span} is missing", True
+                standing.passed_over(after.gap or span, span.next)
                 self.standings.note(standing, after)
             case Hold(reason):
                 if before.state is not State.HELD:

@@ -176,5 +176,6 @@ class Resealing:
             _log.info("%s: sealed again up to %d", served, reached)
         if reached > wanted.span.first:
             self._side.counters["spans sealed again"] += 1
+            self._side.tallies[wanted.source.channel].reseals += 1
         self._serving = self._serving.ended(turn, reached, used, clock.now(), again=again)
         self._news.set()

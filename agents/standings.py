@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sealwire.agents.cursors import CursorLog
     from sealwire.keys.cursor import CloudPlace
     from sealwire.keys.delivery import Delivered
-    from sealwire.keys.source import SourcePartition
+    from sealwire.keys.source import SourcePartition, Span
 
 
 @dataclass(eq=False)
@@ -33,9 +33,18 @@ class Standing:
     last_stable: int = -1
     delivered: int = 0
     flight: deque[Cursor] = field(default_factory=deque)  # for each delivery at the sink, what is written with it
-    skipped: bool = False  # something beyond a gap was passed over since reading last began
+    skipped: int | None = None  # of what was passed over beyond a gap since reading last began, the lowest beginning
     words: str = ""
     changed: bool = True
+
+    def passed_over(self, gap: Span, beginning: int) -> None:
+        """Note that an envelope beyond a gap was passed over, which is needed once the cursor is at ``beginning``."""
+        self.words = f"{gap} is missing"
+        self.skipped = beginning if self.skipped is None else min(self.skipped, beginning)
+
+    def lies_between(self, after: Cursor) -> bool:
+        """Tell whether what a cursor needs next was passed over: it stands between its place and here."""
+        return self.skipped is not None and self.skipped <= (after.next or 0)
 
     def row(self) -> dict[str, Any]:
         """Describe it as status and table show it."""
@@ -149,13 +158,13 @@ class Standings:
         """What was passed over at a cloud partition is about to be read again."""
         for standing in self:
             if standing.cloud == cloud:
-                standing.skipped = False
+                standing.skipped = None
 
     def caught_up(self, cloud: tuple[str, int]) -> None:
         """Everything of a cloud partition was read again: those that flow need their place no more."""
         for standing in self:
             cursor = standing.cursor
-            flows = cursor.state is State.FLOWING and not standing.skipped
+            flows = cursor.state is State.FLOWING and standing.skipped is None
             if standing.cloud == cloud and cursor.place is not None and flows:
                 self.note(standing, cursor.caught_up())
 

@@ -32,6 +32,7 @@ class Tally:
     delivered: Passed = field(default_factory=Passed)
     duplicates: int = 0
     trimmed: int = 0
+    reseals: int = 0  # spans that were asked for again, or sealed again
     at: int = 0  # ms since 1970; 0: nothing yet
 
     def deliver(self, records: int, size: int) -> None:
@@ -45,7 +46,8 @@ class Tally:
             stage: {"envelopes": passed.envelopes, "records": passed.records, "bytes": passed.bytes}
             for stage, passed in (("taken", self.taken), ("delivered", self.delivered))
         }
-        return {**found, "duplicates": self.duplicates, "trimmed": self.trimmed, "delivered_at_ms": self.at or None}
+        counts = {"duplicates": self.duplicates, "trimmed": self.trimmed, "reseals": self.reseals}
+        return {**found, **counts, "delivered_at_ms": self.at or None}
 
 
 class Tallies(defaultdict[str, Tally]):

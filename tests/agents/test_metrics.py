@@ -38,7 +38,8 @@ def row(partition: int, **changes: Any) -> dict[str, Any]:
 
 def snapshot(**changes: Any) -> dict[str, Any]:
     passed = {"envelopes": 2, "records": 30, "bytes": 4000}
-    tally = {"taken": passed, "delivered": passed, "duplicates": 1, "trimmed": 2, "delivered_at_ms": 1_700_000_000_500}
+    counts = {"duplicates": 1, "trimmed": 2, "reseals": 3}
+    tally = {"taken": passed, "delivered": passed, **counts, "delivered_at_ms": 1_700_000_000_500}
     return {
         "direction": "seal",
         "identity": "s",
@@ -89,6 +90,7 @@ def test_every_figure_of_the_snapshot_is_there() -> None:
         (4000, "bytes_total", {**orders, "stage": "delivered"}),
         (1, "duplicates_total", orders),
         (2, "trimmed_total", orders),
+        (3, "reseals_total", orders),
         (1_700_000_000.5, "last_delivery_timestamp_seconds", orders),
         (3, "refused_total", {**seal, "what": "envelope", "reason": "foreign"}),
         (5, "refused_total", {**seal, "what": "statement", "reason": "outdated"}),

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sealwire.agents.standings import Standings
+from sealwire.agents.standings import Standing, Standings
 from sealwire.keys.cursor import Cursor
-from sealwire.keys.source import SourcePartition
+from sealwire.keys.source import SourcePartition, Span
 
 
 def source(topic_id: int, partition: int = 3, site: str = "berlin") -> SourcePartition:
@@ -32,3 +32,15 @@ def test_the_session_floor_of_neighbours_counts_right_after_a_restart(
     fresh = standings.of(source(2), "orders", ("acme.orders", 3))
     assert standings.site_floor(fresh) == floor
     assert standings.site_floor(standings.of(known, sink_topic, ("acme.orders", 3))) == 0
+
+
+def test_what_was_passed_over_is_read_again_when_it_comes_next_and_not_before() -> None:
+    standing = Standing(Cursor(source(1), next=1), Cursor(source(1), next=1), "orders", ("acme.orders", 0))
+    assert not standing.lies_between(standing.cursor)
+    standing.passed_over(Span(1, 9), 9)
+    assert standing.words == "[1, 9) is missing"
+    assert not standing.lies_between(Cursor(source(1), next=8))
+    assert standing.lies_between(Cursor(source(1), next=9))
+    standing.passed_over(Span(1, 9), 4)
+    assert standing.lies_between(Cursor(source(1), next=4))
+    assert not standing.lies_between(Cursor(source(1), next=3))
