@@ -35,6 +35,12 @@ async def log_start(connected: Connected, rights: Rights, where: TopicPartition)
     return await _listed(connected, rights, where, _EARLIEST)
 
 
+async def offset_at(connected: Connected, rights: Rights, where: TopicPartition, time: int) -> int | None:
+    """Ask for the offset of the first record of this time (ms) or later; None where there is none yet."""
+    found = await _listed(connected, rights, where, time)
+    return found if found >= 0 else None
+
+
 async def end_offset(
     connected: Connected, rights: Rights, where: TopicPartition, *, committed: bool, embedded: bool
 ) -> int:

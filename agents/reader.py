@@ -245,6 +245,10 @@ class RawReader:
             self._connected, self.rights, where, committed=committed, embedded=self.cluster.embedded
         )
 
+    async def offset_at(self, topic: str, partition: int, time: int) -> int | None:
+        """Ask for the offset of the first record of this time (ms) or later; None where there is none. As above."""
+        return await offsets.offset_at(self._connected, self.rights, TopicPartition(topic, partition), time)
+
     def _connected(self) -> BoundedClient:
         if self.client is None:
             message = "the reader is stopped"

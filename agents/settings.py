@@ -155,6 +155,11 @@ class Settings:
         return f"_sealwire.{self.project}.{self.site}.cursors"
 
     @property
+    def ledger_topic(self) -> str:
+        """The local topic of all that was delivered, from whom and where to; its partition is the lane."""
+        return f"_sealwire.{self.project}.{self.site}.ledger"
+
+    @property
     def changelog_topic(self) -> str:
         """The compacted local topic behind the direction's table; its partition is the lane."""
         return f"{self.app_id}-{TABLE}-changelog"

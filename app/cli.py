@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "up": ("commands_node", "up", "Run a node's workers, and keep them running."),
     "status": ("commands_node", "status", "Show what a node's workers do, and what holds them up."),
     "health": ("commands_node", "health", "Ask a node's workers whether they are alive or ready: an exit code."),
+    "verify": ("commands_verify", "verify", "Prove that the sink has what the source has, record by record."),
     "inspect": ("commands_inspect", "inspect", "Show what an envelope in the cloud shows, and what it holds."),
 }
 

@@ -1,0 +1,114 @@
+"""What a ledger tells of a source partition: runs that touch, and what was delivered again or has no place."""
+
+from __future__ import annotations
+
+from sealwire.keys.delivery import Delivered, Delivery
+from sealwire.keys.history import LOST, NOWHERE, Run, history
+from sealwire.keys.source import SourcePartition, Span
+from sealwire.keys.standing import Cursor
+
+SOURCE = SourcePartition("orders", "berlin", "orders", bytes(16), 0)
+SINK = bytes(range(16))
+
+
+def told(first: int, following: int, sink_first: int, sink_next: int, topic_id: bytes = SINK) -> Delivery:
+    delivered = Delivered(
+        span=Span(first, following),
+        sender=bytes(32),
+        session_id=bytes(32),
+        body_digest=bytes(32),
+        sink_cluster="c",
+        sink_topic_id=topic_id,
+        sink_partition=0,
+        sink_first=sink_first,
+        sink_next=sink_next,
+        sink_end=sink_next,
+    )
+    return Delivery(Cursor(SOURCE, following), delivered)
+
+
+def runs(*deliveries: Delivery) -> list[Run]:
+    return history(deliveries, SINK).runs
+
+
+def test_spans_that_touch_are_runs_one_after_the_other() -> None:
+    assert runs(told(0, 5, 10, 15), told(5, 9, 16, 19)) == [
+        Run(Span(0, 5), Span(10, 15)),
+        Run(Span(5, 9), Span(16, 19)),
+    ]
+
+
+def test_what_begins_before_the_last_end_was_trimmed() -> None:
+    assert runs(told(0, 5, 0, 5), told(2, 9, 5, 9))[1] == Run(Span(5, 9), Span(5, 9))
+
+
+def test_what_no_record_names_between_two_is_a_run_without_records() -> None:
+    assert runs(told(0, 5, 0, 5), told(7, 9, 5, 7)) == [
+        Run(Span(0, 5), Span(0, 5)),
+        Run(Span(5, 7), NOWHERE),
+        Run(Span(7, 9), Span(5, 7)),
+    ]
+
+
+def test_deliveries_of_one_round_are_one_run() -> None:
+    assert runs(told(0, 5, 0, 12), told(5, 9, 0, 12), told(9, 12, 0, 12), told(12, 13, 13, 14)) == [
+        Run(Span(0, 12), Span(0, 12)),
+        Run(Span(12, 13), Span(13, 14)),
+    ]
+
+
+def test_what_is_told_again_was_delivered_again() -> None:
+    found = history([told(0, 5, 0, 5), told(5, 9, 5, 9), told(0, 5, 9, 14), told(9, 10, 14, 15)], SINK)
+    assert found.again == [Span(9, 14)]
+    assert [run.span for run in found.runs] == [Span(0, 5), Span(5, 9), Span(9, 10)]
+
+
+def test_a_span_without_sink_offsets_was_lost_by_its_source() -> None:
+    assert runs(told(0, 5, 0, 5), told(5, 90, 0, 0), told(90, 91, 5, 6))[1] == Run(Span(5, 90), passed=LOST)
+
+
+def test_one_whose_place_the_sink_forgot_is_left_out() -> None:
+    found = runs(told(0, 5, 100, 105), told(5, 9, 0, 3), told(9, 10, 109, 110))
+    assert [run.left != "" for run in found] == [False, True, False]
+    assert [run.span for run in found] == [Span(0, 5), Span(5, 9), Span(9, 10)]
+
+
+def test_what_went_into_a_topic_that_is_no_more_is_left_out() -> None:
+    found = runs(told(0, 5, 0, 5, bytes(16)), told(5, 9, 5, 9, bytes(16)), told(9, 10, 0, 1))
+    assert [(run.span, run.left != "") for run in found] == [
+        (Span(0, 5), True),
+        (Span(5, 9), True),
+        (Span(9, 10), False),
+    ]
+
+
+def test_what_is_delivered_into_the_new_sink_topic_counts_instead() -> None:
+    found = runs(told(0, 5, 0, 5, bytes(16)), told(5, 9, 5, 9, bytes(16)), told(5, 9, 0, 4), told(9, 10, 4, 5))
+    assert [(run.span, run.sink) for run in found if not run.left] == [
+        (Span(5, 9), Span(0, 4)),
+        (Span(9, 10), Span(4, 5)),
+    ]
+
+
+def test_what_a_rewind_left_behind_counts_no_more() -> None:
+    found = history([told(0, 5, 0, 5), told(5, 9, 5, 9), told(9, 12, 9, 12)], SINK)
+    found.rewound(7)
+    found.delivered(told(7, 12, 12, 17).delivered)  # type: ignore[arg-type]
+    assert [(run.span, run.sink, run.left != "") for run in found.runs] == [
+        (Span(0, 5), Span(0, 5), False),
+        (Span(5, 7), NOWHERE, True),
+        (Span(7, 12), Span(12, 17), False),
+    ]
+    assert sorted(found.superseded) == [Span(5, 9), Span(9, 12)]
+
+
+def test_a_gap_that_a_person_accepted_says_so() -> None:
+    found = history([told(0, 5, 0, 5)], SINK)
+    found.accepted(Span(5, 8), "accepted by anna")
+    found.accepted(Span(2, 8), "once more")
+    found.delivered(told(8, 9, 5, 6).delivered)  # type: ignore[arg-type]
+    assert [run.passed for run in found.runs] == ["", "accepted by anna", ""]
+
+
+def test_records_that_only_wait_tell_nothing() -> None:
+    assert runs(Delivery(Cursor(SOURCE, 5))) == []
