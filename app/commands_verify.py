@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from sealwire.app import options, screen
+from sealwire.app import clientfile, options, screen
 from sealwire.app.config import require
 from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure
 from sealwire.app.options import say
 from sealwire.app.verify_export import Asked, Bound
+
+if TYPE_CHECKING:
+    from sealwire.app.config import Node
 
 _OFFSET = re.compile(r"\d{1,18}")
 
@@ -47,6 +52,9 @@ class BoundType(click.ParamType):
 @click.option(
     "--to", "end", metavar="WHEN", type=BoundType(), help="Export up to an offset, or a time, and without it."
 )
+@click.option(
+    "--kafka-config", "config", type=options.FILE, help="Client file of a login that may read the local topics."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def verify(
     node_file: Path,
@@ -55,6 +63,7 @@ def verify(
     topics: tuple[str, ...],
     begin: Bound | None,
     end: Bound | None,
+    config: Path | None,
     *,
     as_json: bool,
 ) -> int:
@@ -73,19 +82,27 @@ def verify(
             code=CONFIGURATION,
         )
     if export is not None:
-        return _export(node_file, export, Asked(topics, begin, end), as_json=as_json)
+        return _export(_node(node_file, config), export, Asked(topics, begin, end), as_json=as_json)
     assert against is not None  # noqa: S101 - one of them is there
     if begin or end:
         raise Failure("--from and --to are for --export.", "The file says what is compared.", code=CONFIGURATION)
-    return _against(node_file, against, topics, as_json=as_json)
+    return _against(_node(node_file, config), against, topics, as_json=as_json)
 
 
-def _export(node_file: Path, file: Path, asked: Asked, *, as_json: bool) -> int:
+def _node(node_file: Path, config: Path | None) -> Node:
+    """Read NODE.yaml, with another login for its local cluster where one is given."""
+    node = require(node_file)
+    if config is None:
+        return node
+    local = clientfile.cluster(None, config, otherwise=node.local.bootstrap, embedded=node.local.embedded)
+    return replace(node, local=local)
+
+
+def _export(node: Node, file: Path, asked: Asked, *, as_json: bool) -> int:
     from sealwire.app.files import write_whole  # noqa: PLC0415
     from sealwire.app.project import now_ms  # noqa: PLC0415
     from sealwire.app.verify_export import exported  # noqa: PLC0415
 
-    node = require(node_file)
     content, partitions = exported(
         node, asked, now_ms(), lambda each: say(f"read {each.source} {each.span}: {each.count:,} records")
     )
@@ -103,12 +120,11 @@ def _export(node_file: Path, file: Path, asked: Asked, *, as_json: bool) -> int:
     return 0
 
 
-def _against(node_file: Path, file: Path, topics: tuple[str, ...], *, as_json: bool) -> int:
+def _against(node: Node, file: Path, topics: tuple[str, ...], *, as_json: bool) -> int:
     from sealwire.app import audit_report  # noqa: PLC0415
     from sealwire.app.project import now_ms  # noqa: PLC0415
     from sealwire.app.verify_against import compared, read_file  # noqa: PLC0415
 
-    node = require(node_file)
     report = compared(node, read_file(node, file, now_ms()), topics, say)
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))

@@ -7,7 +7,7 @@
 
 Integers are big-endian; the body is msgpack, as strict as a statement's. The signature is the identity's whose
 credential it is (its statement's bytes), over label | everything before the signature, under the label
-"sealwire v1 digests"; the site of the source partitions is the credential's. Partitions rise by their first four
+`sealwire v1 digests`; the site of the source partitions is the credential's. Partitions rise by their first four
 fields, blocks by their number. ``digests`` says what a block is.
 """
 

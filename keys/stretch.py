@@ -80,12 +80,15 @@ class Stretch:
         return begin >= 0 and ordered(self._digests[begin : begin + block.records]) == block.ordered
 
     def find(self, block: Block, lowest: int | None) -> int | None:
-        """Look for a block wherever its run allows, from ``lowest`` on."""
+        """Look for a block from the number ``lowest`` on: where its run should have it first, then anywhere."""
         low, high = self.base if lowest is None else lowest, self.end - block.records
         for bounds in self._runs:
             if bounds.span.first <= block.first < bounds.span.next:
-                low, high = max(low, bounds.begin), min(high, bounds.end)
-                break
+                found = self._search(block, max(low, bounds.begin), min(high, bounds.end))
+                return self._search(block, low, high) if found is None else found
+        return self._search(block, low, high)
+
+    def _search(self, block: Block, low: int, high: int) -> int | None:
         sums, base, count = self._summed(), self.base, block.records
         for start in range(low, high + 1):
             if (sums[start + count - base] - sums[start - base]) % MODULUS == block.total and self.holds(block, start):

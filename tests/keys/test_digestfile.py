@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,8 +14,10 @@ from statement_world import ANNA, BERT, DAY, MINUTE, NOW, PROJECT, ROOT, Draws, 
 
 from sealwire.keys import digestfile, identity, root
 from sealwire.keys.digests import BLOCK, Blocks, Exported, record_digest
+from sealwire.keys.finding import Kind
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.source import SourcePartition, Span
+from sealwire.keys.wire import CAPS, Type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,3 +185,16 @@ def test_a_million_records_make_a_small_file() -> None:
     made = [exported(0, range(1000), Span(0, 10**6))]
     per_block = len(written(made)) - len(written([replace(made[0], blocks=())]))
     assert per_block * 1000 < 80_000
+
+
+def test_the_documented_numbers_are_the_codes() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs/VERIFY.md").read_text().split())
+    assert b"sealwire v1 digests".ljust(32, b"\0") == digestfile.LABEL
+    for words in (
+        f'"{digestfile.MAGIC.decode()}" | version u8 ({digestfile.VERSION}) | suite u8 (1)',
+        f"at most {CAPS[Type.CREDENTIAL]}",
+        f"above {digestfile.MOST} bytes",
+        f"[{BLOCK} number, {BLOCK} (number + 1))",
+        *(f"`{kind}`" for kind in Kind),
+    ):
+        assert words in text
