@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
 
@@ -88,6 +88,12 @@ class CloudSeat:
         until = clock.now() - PARKED_FOR_MS
         for session_id in [each for each, (_offset, since) in self.parked.items() if since < until]:
             del self.parked[session_id]
+
+    def parked_row(self) -> dict[str, Any]:
+        """Describe what is parked here: how many sessions are not known yet, and since when (ms)."""
+        since = min((since for _offset, since in self.parked.values()), default=None)
+        topic, partition = self.where
+        return {"topic": topic, "partition": partition, "sessions": len(self.parked), "since_ms": since}
 
     @property
     def position(self) -> int:

@@ -50,6 +50,7 @@ class CursorLog:
     def __init__(self, reader: Reader, writer: Writer, topic: str, lane: int) -> None:
         self._reader, self._writer, self._topic, self._lane = reader, writer, topic, lane
         self._pending: dict[bytes, Callable[[], bytes]] = {}
+        self._kept: list[tuple[bytes, Callable[[], bytes]]] = []
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self.closed = False
@@ -103,15 +104,19 @@ class CursorLog:
         finally:
             self._reader.unseat(seat)
 
-    def put(self, record_key: bytes, value: Callable[[], bytes]) -> None:
-        """Write ``value()`` soon; of several under one record key only the last is written."""
-        self._pending[record_key] = value
+    def put(self, record_key: bytes, value: Callable[[], bytes], *, keep: bool = False) -> None:
+        """Write ``value()`` soon; of several under one record key only the last is written, and those to ``keep``."""
+        if keep:
+            self._kept.append((record_key, value))
+            self._pending.pop(record_key, None)
+        else:
+            self._pending[record_key] = value
         if self._task is None and not self.closed:
             self._task = asyncio.create_task(self._flush_soon())
 
     async def _flush_soon(self) -> None:
         try:
-            while self._pending and not self.closed:
+            while (self._pending or self._kept) and not self.closed:
                 await asyncio.sleep(_FLUSH_EVERY)
                 await self.flush()
         finally:
@@ -121,18 +126,19 @@ class CursorLog:
         """Write what is pending; returns when the local cluster has that, and what was on its way before."""
         async with self._turn:
             pending, self._pending = self._pending, {}
-            if not pending:
+            kept, self._kept = self._kept, []
+            if not pending and not kept:
                 return
             now = clock.now()
             # Positions last: one says that all before it is delivered, and the batches may be cut between them.
-            ordered = sorted(pending.items(), key=lambda item: item[0].startswith(_POSITION))
+            ordered = [*kept, *sorted(pending.items(), key=lambda item: item[0].startswith(_POSITION))]
             batches = [memoryview(record_batch(value(), now, key)) for key, value in ordered]
             try:
                 for ready in merge((batch, read_header(batch)) for batch in batches):
                     await self._writer.produce(self._topic, self._lane, ready.batch)
             except Refused as error:
                 # Without them a restart delivers again: they are kept, and tried again with the next one.
-                self._pending = {**pending, **self._pending}
+                self._pending, self._kept = {**pending, **self._pending}, [*kept, *self._kept]
                 _log.error("the local cluster will not take delivery records: %s; trying again", error)
                 await asyncio.sleep(_TRY_AGAIN)
             except Stopped:

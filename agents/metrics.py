@@ -61,6 +61,8 @@ METRICS: Final = (
         "Spans that were sealed again, or when opening requests for them: one for each try.",
     ),
     Row("refused_total", "counter", ("what", "reason"), "Envelopes and project statements refused, by Reason."),
+    Row("quarantined_total", "counter", ("reason",), "Refused envelopes that members truly signed, kept still sealed."),
+    Row("quarantine_left_out_total", "counter", (), "More of them, which were only counted: too many at a time."),
     Row("parked_total", "counter", (), "Times that an envelope was put off until its session is known."),
     Row("parked_sessions", "gauge", (), "Sessions that envelopes wait for, over all cloud partitions."),
     Row("source_partitions", "gauge", ("channel", "site", "topic", "state"), "Source partitions by their state."),
@@ -172,6 +174,11 @@ def _refused(add: Callable[..., None], told: Mapping[str, Any]) -> None:
         for reason in Reason:
             add("refused_total", counted.get(str(reason), 0), what, reason)
     add("parked_total", told.get("refused_envelopes", {}).get("parked", 0))
+    quarantine = told.get("quarantine")
+    if quarantine is not None:
+        for reason in Reason:
+            add("quarantined_total", quarantine["stored"].get(str(reason), 0), reason)
+        add("quarantine_left_out_total", sum(quarantine["left_out"].values()))
 
 
 def _channels(add: Callable[..., None], channels: Iterable[Mapping[str, Any]]) -> None:

@@ -158,12 +158,12 @@ class OpenWork:
         """Time passed: what was ahead of our clock may not be any more."""
         self.revisit({_AHEAD})
 
-    def release(self, sink_topic: str) -> None:
-        """Try again what a sink topic refused."""
-        for where, place in self.standings.release(sink_topic).items():
-            seat = self.seats.get(where)
-            if seat is not None and place.topic_id == seat.topic_id and place.offset < seat.read_to:
-                self._read_again(seat, place.offset)
+    def read_again_from(self, places: list[tuple[int, CloudPlace]]) -> None:
+        """Read cloud partitions again from places in them, but where it will come to that anyway."""
+        for partition, place in places:
+            for seat in self.seats.values():
+                if (seat.partition, seat.topic_id) == (partition, place.topic_id) and place.offset < seat.read_to:
+                    self._read_again(seat, place.offset)
 
     # Opening
 
@@ -178,7 +178,7 @@ class OpenWork:
             try:
                 found = records.read(batch)
             except ValueError as error:
-                self.side.refuse(Reason.MALFORMED, str(error), seat.where, header.base_offset)
+                self.side.refuse(Rejected(Reason.MALFORMED, str(error)), seat.where, header.base_offset, None)
                 continue
             for record in found:
                 if record.offset < seat.read_to:
@@ -196,7 +196,7 @@ class OpenWork:
     def _envelope(self, seat: CloudSeat, entry: list[int], record: records.Record) -> None:
         side, route = self.side, seat.route
         if record.value is None:
-            side.refuse(Reason.FOREIGN, "an empty record", seat.where, record.offset)
+            side.refuse(Rejected(Reason.FOREIGN, "an empty record"), seat.where, record.offset, None)
             return
         key = None if record.record_key is None else bytes(record.record_key)
         place = Place(side.project_id, route.channel, route.cloud_topic, seat.partition)
@@ -217,7 +217,7 @@ class OpenWork:
             if refusal.reason is Reason.AHEAD:
                 self._park(seat, _AHEAD, record.offset, refusal.detail)
             else:
-                side.refuse(refusal.reason, refusal.detail, seat.where, record.offset)
+                side.refuse(refusal, seat.where, record.offset, record.value)
             return
         if isinstance(opened, UnknownSession):
             side.buffers.give_back(buffer)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sealwire.agents import clock
 from sealwire.agents.mirror import OpenWork
 from sealwire.agents.neighbours import Neighbours
+from sealwire.agents.orders import Orders
+from sealwire.agents.quarantine import Quarantine
 from sealwire.agents.side import Side
 from sealwire.agents.sink import Sink
 from sealwire.keys.envelope import Place
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from sealwire.agents.settings import Settings
     from sealwire.agents.standings import Standing
     from sealwire.agents.topics import TopicWatch
-    from sealwire.keys.reason import Reason
+    from sealwire.keys.reason import Rejected
 
 _log = logging.getLogger(__name__)
 _SAMPLES_A_MINUTE = 10  # refused envelopes of one Reason that are told in the log
@@ -53,6 +55,8 @@ class Opening(Side):
         self._sampled: dict[str, list[float]] = {}
         control.on_sessions = self._on_sessions
         self.neighbours = Neighbours(settings, control, self._cloud_topics)
+        self.quarantine = Quarantine(settings.quarantine_topic, local_writer, watch, control)
+        self.orders = Orders(settings.orders_topic, local_reader, watch, self._works)
 
     def _cloud_topics(self, channel: str) -> list[str]:
         return [route.cloud_topic for route in self.watch.facts.routes if route.channel == channel]
@@ -70,11 +74,16 @@ class Opening(Side):
                 if other != place:
                     yield other
 
-    def refuse(self, reason: Reason, detail: str, where: tuple[str, int], offset: int) -> None:
-        """Count a refused record, and sample its place into the log; its bytes stay in the cloud."""
-        self.refused[str(reason)] += 1
-        if self._sample(str(reason)):
-            _log.warning("%s[%d] offset %d refused: %s: %s", *where, offset, reason, detail)
+    def refuse(self, refusal: Rejected, where: tuple[str, int], offset: int, envelope: memoryview | None) -> None:
+        """Count a refused record, and sample its place into the log; its bytes stay in the cloud.
+
+        What a member truly signed is kept besides.
+        """
+        self.refused[str(refusal.reason)] += 1
+        if self._sample(str(refusal.reason)):
+            _log.warning("%s[%d] offset %d refused: %s", *where, offset, refusal)
+        if refusal.proven and envelope is not None:
+            self.quarantine.keep(refusal, where, offset, envelope)
 
     def parked(self, why: str, where: tuple[str, int], offset: int) -> None:
         """Sample into the log that an envelope is looked at again later."""
@@ -112,11 +121,12 @@ class Opening(Side):
             for topic in sorted({topic for work in works for topic in work.standings.refused()}):
                 if await self.sink.rooms.changed(topic):
                     for work in works:
-                        work.release(topic)
+                        work.read_again_from(work.standings.release(topic))
 
     def tasks(self) -> list[Any]:
         """Return what runs for as long as the worker does."""
-        return [self.keep_looking_ahead(), self.keep_trying(), self.neighbours.keep()]
+        lasting = [self.keep_looking_ahead(), self.keep_trying(), self.neighbours.keep()]
+        return [*lasting, self.orders.keep(), self.quarantine.keep_writing()]
 
     async def commit(self) -> None:
         """Cursors are written as they move: nothing is left to do here."""
@@ -140,8 +150,14 @@ class Opening(Side):
                 }
             )
         rows = [self._row(standing) for work in self._works() for standing in work.standings]
-        waits = sum(len(seat.parked) for work in self._works() for seat in work.seats.values())
-        return {"channels": channels, "partitions": rows, "parked_sessions": waits}
+        parked = [seat.parked_row() for work in self._works() for seat in work.seats.values() if seat.parked]
+        return {
+            "channels": channels,
+            "partitions": rows,
+            "parked": parked,
+            "parked_sessions": sum(row["sessions"] for row in parked),
+            "quarantine": self.quarantine.snapshot(),
+        }
 
     def _row(self, standing: Standing) -> dict[str, Any]:
         row = standing.row()
@@ -158,7 +174,9 @@ class Opening(Side):
             if seat.why or (seat.seat is not None and seat.seat.trouble)
         }
         shown = {where: f"{where}: {unread[where]}" for where in sorted(unread)[:_UNREAD_SHOWN]}
-        return {**self.trouble, **self.sink.trouble, **shown}
+        settings = self.settings
+        own = {settings.orders_topic: self.orders.trouble, settings.quarantine_topic: self.quarantine.trouble}
+        return {**self.trouble, **self.sink.trouble, **shown, **{topic: why for topic, why in own.items() if why}}
 
     @property
     def why_not(self) -> str:

@@ -160,6 +160,16 @@ class Settings:
         return f"_sealwire.{self.project}.{self.site}.ledger"
 
     @property
+    def orders_topic(self) -> str:
+        """The local topic of what persons order; one partition, kept for ever."""
+        return f"_sealwire.{self.project}.{self.site}.orders"
+
+    @property
+    def quarantine_topic(self) -> str:
+        """The local topic of refused envelopes that members truly signed, still sealed; one partition, bounded."""
+        return f"_sealwire.{self.project}.{self.site}.quarantine"
+
+    @property
     def changelog_topic(self) -> str:
         """The compacted local topic behind the direction's table; its partition is the lane."""
         return f"{self.app_id}-{TABLE}-changelog"

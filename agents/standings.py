@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sealwire.agents import clock
 from sealwire.keys.cursor import Cursor, State
 from sealwire.keys.delivery import Delivery, record_key
 from sealwire.keys.reason import Reason
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sealwire.agents.cursors import CursorLog
     from sealwire.keys.cursor import CloudPlace
     from sealwire.keys.delivery import Delivered
+    from sealwire.keys.order import Order
     from sealwire.keys.source import SourcePartition, Span
 
 
@@ -35,6 +37,7 @@ class Standing:
     flight: deque[Cursor] = field(default_factory=deque)  # for each delivery at the sink, what is written with it
     skipped: int | None = None  # of what was passed over beyond a gap since reading last began, the lowest beginning
     words: str = ""
+    since: int | None = None  # ms: when it began to wait or to be held; None where that was before this worker
     changed: bool = True
 
     def passed_over(self, gap: Span, beginning: int) -> None:
@@ -51,6 +54,7 @@ class Standing:
         cursor, source, state = self.written, self.cursor.source, self.cursor.state
         reason = str(self.cursor.reason) if self.cursor.reason and state is not State.FLOWING else ""
         lag = self.last_stable - (cursor.next or 0) if self.last_stable >= 0 else None
+        gap, order = self.cursor.gap, self.cursor.order
         return {
             "channel": source.channel,
             "site": source.site,
@@ -63,6 +67,10 @@ class Standing:
             "lag": max(lag, 0) if lag is not None else None,
             "session": self.session.hex(),
             "records": self.delivered,
+            "reason": reason,
+            "gap": [gap.first, gap.next] if gap is not None else None,
+            "since_ms": self.since if state is not State.FLOWING else None,
+            "order": order.hex() if order is not None else None,
         }
 
 
@@ -80,6 +88,10 @@ class Standings:
     def begin(self, cursor: Cursor, sink_topic: str) -> None:
         """Take up one that was read back."""
         self._known[cursor.source] = Standing(cursor, cursor, sink_topic, ("", cursor.source.partition))
+
+    def known(self, source: SourcePartition) -> Standing | None:
+        """Return the standing of a source partition that was met before."""
+        return self._known.get(source)
 
     def of(self, source: SourcePartition, sink_topic: str, cloud: tuple[str, int]) -> Standing:
         """Return the standing of a source partition met at a cloud partition; of a new one, an empty cursor."""
@@ -120,13 +132,20 @@ class Standings:
         ]
         return min(places, default=None)
 
-    def note(self, standing: Standing, cursor: Cursor, delivered: Delivered | None = None) -> None:
-        """Adopt a cursor that no whole delivery brings: it waits, is held, or passed a span without batches."""
+    def note(
+        self, standing: Standing, cursor: Cursor, delivered: Delivered | None = None, order: Order | None = None
+    ) -> None:
+        """Adopt a cursor that no whole delivery brings: it waits, is held, or passed a span without batches.
+
+        An ``order`` that moved it takes that nothing is on its way to the sink.
+        """
+        if cursor.state is not State.FLOWING and standing.written.state is State.FLOWING:
+            standing.since = standing.since or clock.now()
         standing.cursor, standing.changed = cursor, True
         if standing.flight:  # it rests on the delivery before it, and is written together with that
             standing.flight[-1] = cursor
         else:
-            self._write(standing, Delivery(cursor, delivered))
+            self._write(standing, Delivery(cursor, delivered, order))
 
     def sent(self, standing: Standing, after: Cursor) -> None:
         """Adopt the cursor after a delivery that is on its way; it is written when the sink has acknowledged."""
@@ -141,17 +160,16 @@ class Standings:
         """Name the sink topics that refused something which is held."""
         return {each.sink_topic for each in self if each.cursor.reason is Reason.SINK_REFUSED}
 
-    def release(self, sink_topic: str) -> dict[tuple[str, int], CloudPlace]:
-        """Let go of what a sink topic refused; return by cloud partition where it is to be read again from."""
-        found: dict[tuple[str, int], CloudPlace] = {}
+    def release(self, sink_topic: str) -> list[tuple[int, CloudPlace]]:
+        """Let go of what a sink topic refused; return the partitions, and where they are to be read again from."""
+        found: list[tuple[int, CloudPlace]] = []
         for standing in self:
             cursor = standing.cursor
             if standing.sink_topic != sink_topic or cursor.reason is not Reason.SINK_REFUSED or cursor.place is None:
                 continue
             standing.words = ""
             self.note(standing, replace(cursor, state=State.FLOWING, reason=None, gap=None))
-            before = found.get(standing.cloud, cursor.place)
-            found[standing.cloud] = min(before, cursor.place, key=lambda place: place.offset)
+            found.append((cursor.source.partition, cursor.place))
         return found
 
     def looked_again(self, cloud: tuple[str, int]) -> None:
@@ -170,7 +188,10 @@ class Standings:
 
     def _write(self, standing: Standing, delivery: Delivery) -> None:
         standing.written, standing.changed = delivery.cursor, True
-        self._log.put(record_key(standing.sink_topic, delivery.cursor.source), delivery.encode)
+        if delivery.cursor.state is State.FLOWING:
+            standing.since = None
+        key = record_key(standing.sink_topic, delivery.cursor.source)
+        self._log.put(key, delivery.encode, keep=delivery.order is not None)
 
     def changes(self) -> dict[bytes, bytes]:
         """Return the table entries that changed since the last call."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sealwire.agents.admin import Admin, TopicPlan
 from sealwire.agents.blocking import ClusterAway, ClusterRefused, Forbidden
 from sealwire.agents.cloud_topic import DAY_MS, MESSAGE_BYTES, RETENTION_DAYS, cloud_config
+from sealwire.agents.quarantine import RECORD_BYTES as QUARANTINED_BYTES
 from sealwire.agents.routes import route
 from sealwire.app.clouderrors import away, diagnosis
 from sealwire.app.faults import CONFIGURATION, Failure
@@ -32,6 +33,15 @@ COMPACTED: Final = {
     "segment.bytes": str(4 << 20),
     # A worker that lost its lane may write behind its successor: both are kept until that is noticed and put right.
     "min.compaction.lag.ms": "60000",
+}
+
+ORDERS: Final = {"cleanup.policy": "delete", "retention.ms": "-1"}
+QUARANTINE: Final = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": str(1 << 30),
+    "segment.bytes": str(64 << 20),  # only closed segments are deleted
+    "max.message.bytes": str(QUARANTINED_BYTES),
 }
 
 
@@ -142,6 +152,14 @@ def site_steps(node: Node, local: Mapping[str, int], cloud: Mapping[str, int] | 
                 steps.append(Step(topic, Deed.REFUSE, there, fixed))
             else:
                 steps.append(Step(topic, Deed.KEEP if there else Deed.MAKE, node.lanes, what, config))
+    if node.opening:
+        settings = node.settings("open")
+        for topic, what, config in (
+            (settings.orders_topic, "what persons order", ORDERS),
+            (settings.quarantine_topic, "refused envelopes of members", QUARANTINE),
+        ):
+            there = local.get(topic, 0)
+            steps.append(Step(topic, Deed.KEEP if there else Deed.MAKE, 1, what, config))
     for opened in routes(node, "open", cloud or {}):
         there = local.get(opened.writes, 0)
         wanted = (cloud or {}).get(opened.reads, 0)

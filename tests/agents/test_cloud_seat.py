@@ -61,6 +61,16 @@ def test_parked_sessions_are_bounded_and_the_oldest_give_way() -> None:
     assert seat.position == 5
 
 
+def test_how_many_sessions_are_waited_for_and_since_when_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    seat, now = a_seat(), clock.now()
+    for number in range(3):
+        monkeypatch.setattr(clock, "now", lambda number=number: now + number)
+        seat.park(bytes([number]), number)
+    assert seat.parked_row() == {"topic": "acme.orders", "partition": 0, "sessions": 3, "since_ms": now}
+    del seat.parked[bytes([0])]
+    assert seat.parked_row()["since_ms"] == now + 1
+
+
 def test_a_parked_session_expires_and_no_longer_pins_the_position(monkeypatch: pytest.MonkeyPatch) -> None:
     seat, now = a_seat(10_000), clock.now()
     seat.park(b"s", 3)

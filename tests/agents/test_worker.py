@@ -15,6 +15,7 @@ from sealwire.agents import metrics
 from sealwire.agents import worker as workers
 from sealwire.agents.health import Health
 from sealwire.agents.settings import Cluster, Settings
+from sealwire.keys.reason import Reason, Rejected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +122,7 @@ async def test_a_worker_s_snapshot_says_why_it_is_not_ready(world: World) -> Non
     await until(lambda: worker.snapshot()["ready"] and station.seated())
     told = worker.snapshot()
     assert told["lanes"] == list(range(LANES))
-    station.side.refuse("foreign", "", ("acme.orders", 0), 0)  # type: ignore[union-attr, arg-type]
+    station.side.refuse(Rejected(Reason.FOREIGN), ("acme.orders", 0), 0, None)  # type: ignore[union-attr]
     assert worker.snapshot()["refused"] == {"foreign": 1}
     world.cloud.topics.pop("acme.orders")
     await until(lambda: "cloud topic acme.orders is missing" in worker.snapshot()["why"])

@@ -24,7 +24,7 @@ from fake_kafka import FakeAdmin, FakeCluster, FakePositions, FakeReader, FakeWr
 from in_loop import until
 from vector_world import Forge, inner_bytes
 
-from sealwire.agents import clock, control, lanes, mirror, resealing, room, sealing, senders, sink, topics
+from sealwire.agents import clock, control, lanes, mirror, orders, resealing, room, sealing, senders, sink, topics
 from sealwire.agents.budget import Budget
 from sealwire.agents.control import Control
 from sealwire.agents.lanes import Lanes
@@ -316,6 +316,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (control, "_AGAIN", 0.05),
         (mirror, "_CLOSE_WITHIN", 1.0),
         (mirror, "_READ_AGAIN", 0.05),
+        (orders, "_TRY_EVERY", 0.03),
+        (orders, "_AGAIN", 0.05),
     ):
         monkeypatch.setattr(module, name, value)
 
@@ -389,6 +391,8 @@ class World:
         self.cloud.make("acme.orders", partitions)
         self.paris.kafka.make("orders", partitions)
         self.paris.kafka.make("_sealwire.acme.paris.cursors", LANES)
+        self.paris.kafka.make("_sealwire.acme.paris.orders")
+        self.paris.kafka.make("_sealwire.acme.paris.quarantine")
 
     # Workers
 
