@@ -54,6 +54,7 @@ class Control:
         self.refused: Counter[str] = Counter()
         self.trouble = ""
         self.on_sessions: Callable[[set[bytes]], None] = lambda _ids: None
+        self.on_statements: Callable[[list[bytes], set[bytes]], None] = lambda _statements, _ids: None
         self.on_members: Callable[[], None] = lambda: None
         self.on_keys: Callable[[bytes], object] = lambda _member: None
         self._learning = asyncio.Lock()
@@ -190,6 +191,7 @@ class Control:
                         pass
             fresh = {event.session.id for event in opened if isinstance(event, Opened)}
             await self._adopt(trust, secrets)
+        self.on_statements(statements, fresh)
         if renewed and self._settings.direction == "open":
             await self._announce()  # a key package counts under the serial of the newest credential only
         self._tell(members, announced if self.caught_up.is_set() else [], fresh)

@@ -60,6 +60,7 @@ class Lane:
 
     def __init__(self, app: faust.App, topic: str, number: int, ended: Callable[[Lane, str], None]) -> None:
         self.number, self.open = number, True
+        self.begun = False  # what is written down of it was read back
         self.work: Work
         self._app, self._topic, self._ended = app, topic, ended
         self._sent = self._seen = 0

@@ -95,6 +95,7 @@ class Lanes:
     async def _begin(self, lane: Lane) -> None:
         try:
             await lane.work.begin()
+            lane.begun = True
             if lane.open:
                 await lane.work.deal(self._watch.facts)
                 await lane.tick()

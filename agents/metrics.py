@@ -66,6 +66,12 @@ METRICS: Final = (
     Row("parked_total", "counter", (), "Times that an envelope was put off until its session is known."),
     Row("parked_sessions", "gauge", (), "Sessions that envelopes wait for, over all cloud partitions."),
     Row("source_partitions", "gauge", ("channel", "site", "topic", "state"), "Source partitions by their state."),
+    Row(
+        "stale_source_partitions",
+        "gauge",
+        ("channel", "site", "topic"),
+        "Source partitions that are not known to be complete as of stale_after ago; opening only.",
+    ),
     Row("topic_lag_offsets", "gauge", ("channel", "site", "topic"), "Source offsets not delivered yet, summed."),
     Row("topic_lag_worst_offsets", "gauge", ("channel", "site", "topic"), "The same of the worst source partition."),
     Row(
@@ -194,9 +200,12 @@ def _partitions(add: Callable[..., None], rows: Iterable[Mapping[str, Any]]) -> 
     few = len({row["topic"] for row in rows}) <= MOST_TOPICS
     states: dict[tuple[str, str, str], Counter[str]] = {}
     lags: dict[tuple[str, str, str], list[int]] = {}
+    stale: Counter[tuple[str, str, str]] = Counter()
     for row in rows:
         topic: tuple[str, str, str] = row["channel"], row["site"], row["topic"] if few else "*"
         states.setdefault(topic, Counter(dict.fromkeys(STATES, 0)))[row["state"]] += 1
+        if "stale" in row:
+            stale[topic] += bool(row["stale"])
         if row["lag"] is not None:
             lags.setdefault(topic, []).append(row["lag"])
         if len(rows) <= MOST_PARTITIONS:
@@ -206,6 +215,8 @@ def _partitions(add: Callable[..., None], rows: Iterable[Mapping[str, Any]]) -> 
     for topic, counts in states.items():
         for state, count in counts.items():
             add("source_partitions", count, *topic, state)
+    for topic, count in stale.items():
+        add("stale_source_partitions", count, *topic)
     for topic, found in lags.items():
         add("topic_lag_offsets", sum(found), *topic)
         add("topic_lag_worst_offsets", max(found), *topic)

@@ -44,7 +44,7 @@ class Narrator:
             self._ready = ready
 
     def _partitions(self, snapshot: Mapping[str, Any]) -> None:
-        now = {_name(row): row["state"] for row in snapshot["partitions"]}
+        now = {_name(row): "stale" if row.get("stale") else row["state"] for row in snapshot["partitions"]}
         freed = Counter(name[:3] for name in self._stuck if now.get(name) == _FLOWING)
         for (channel, site, topic), count in sorted(freed.items()):
             _log.info("%s: %d source partitions of %s at %s go on", channel, count, topic, site)

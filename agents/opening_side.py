@@ -7,9 +7,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
+from sealwire.agents.lookout import Lookout
 from sealwire.agents.mirror import OpenWork
 from sealwire.agents.neighbours import Neighbours
 from sealwire.agents.orders import Orders
+from sealwire.agents.progress_words import ProgressWords
 from sealwire.agents.quarantine import Quarantine
 from sealwire.agents.side import Side
 from sealwire.agents.sink import Sink
@@ -57,6 +59,8 @@ class Opening(Side):
         self.neighbours = Neighbours(settings, control, self._cloud_topics)
         self.quarantine = Quarantine(settings.quarantine_topic, local_writer, watch, control)
         self.orders = Orders(settings.orders_topic, local_reader, watch, self._works)
+        self.progress = ProgressWords(control, self._cloud_topics)
+        self.lookout = Lookout(self, self._works)
 
     def _cloud_topics(self, channel: str) -> list[str]:
         return [route.cloud_topic for route in self.watch.facts.routes if route.channel == channel]
@@ -125,8 +129,8 @@ class Opening(Side):
 
     def tasks(self) -> list[Any]:
         """Return what runs for as long as the worker does."""
-        lasting = [self.keep_looking_ahead(), self.keep_trying(), self.neighbours.keep()]
-        return [*lasting, self.orders.keep(), self.quarantine.keep_writing()]
+        lasting = [self.keep_looking_ahead(), self.keep_trying(), self.neighbours.keep(), self.orders.keep()]
+        return [*lasting, self.quarantine.keep_writing(), self.progress.keep(), self.lookout.keep()]
 
     async def commit(self) -> None:
         """Cursors are written as they move: nothing is left to do here."""
@@ -150,6 +154,7 @@ class Opening(Side):
                 }
             )
         rows = [self._row(standing) for work in self._works() for standing in work.standings]
+        rows += self.lookout.rows()
         parked = [seat.parked_row() for work in self._works() for seat in work.seats.values() if seat.parked]
         return {
             "channels": channels,

@@ -94,8 +94,12 @@ class Sealing(Side):
                         state = State.SOURCE_AWAY
                     else:
                         as_of = min(as_of, now - age)
+                # Before anything was sealed nobody is to wait for what lies before the log start.
                 entry = PartitionProgress(
-                    partition=seat.partition, next=seat.position, last_stable=seat.last_stable, state=state
+                    partition=seat.partition,
+                    next=seat.position if seat.begun else 0,
+                    last_stable=seat.last_stable if seat.seat is None else seat.seat.last_stable,
+                    state=state,
                 )
                 topics.setdefault((seat.route.source_topic, seat.topic_id), []).append(entry)
         facts = self.watch.facts.local

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Direction = Literal["seal", "open"]
 TABLE = "state"  # the Faust table of a direction
+STALE_AFTER_MS = 60_000  # senders say every half of it how far they are
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,14 @@ class OpenRoute:
     """A mapping of the opening side: one cloud topic to one local topic, under one channel.
 
     ``begin_anywhere`` is a person's word that a source partition met for the first time may begin without its log
-    start.
+    start. ``stale_after_ms`` is how long at most a source partition is not known to be complete before it is stale.
     """
 
     channel: str
     cloud_topic: str
     sink_topic: str
     begin_anywhere: bool = False
+    stale_after_ms: int = STALE_AFTER_MS
 
     @property
     def reads(self) -> str:
@@ -94,10 +96,11 @@ class OpenPattern:
     pattern: str
     to: str
     begin_anywhere: bool = False
+    stale_after_ms: int = STALE_AFTER_MS
 
     def route(self, cloud_topic: str, sink_topic: str) -> OpenRoute:
         """Give the route of one match."""
-        return OpenRoute(self.channel, cloud_topic, sink_topic, begin_anywhere=self.begin_anywhere)
+        return OpenRoute(self.channel, cloud_topic, sink_topic, self.begin_anywhere, self.stale_after_ms)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sealwire.agents import clock
+from sealwire.agents.stale_words import explain
 from sealwire.keys.cursor import Cursor, State
 from sealwire.keys.delivery import Delivery, record_key
 from sealwire.keys.reason import Reason
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from sealwire.keys.cursor import CloudPlace
     from sealwire.keys.delivery import Delivered
     from sealwire.keys.order import Order
+    from sealwire.keys.outlook import Awaited, Stale, Word
     from sealwire.keys.source import SourcePartition, Span
 
 
 @dataclass(eq=False)
 class Standing:
-    """One source partition: ``cursor`` is tentative, ``written`` what the sink has acknowledged."""
+    """One source partition: ``cursor`` is tentative, ``written`` what the sink has acknowledged.
+
+    ``said`` is the newest word of its sender, ``awaited`` what the cursor is to reach by such words.
+    """
 
     cursor: Cursor
     written: Cursor
@@ -39,6 +44,13 @@ class Standing:
     words: str = ""
     since: int | None = None  # ms: when it began to wait or to be held; None where that was before this worker
     changed: bool = True
+    said: Word | None = None
+    awaited: Awaited | None = None
+    stale: Stale | None = None
+
+    def tell(self, stale: Stale | None) -> None:
+        """Note whether it is stale, and why."""
+        self.stale, self.changed = stale, self.changed or stale != self.stale
 
     def passed_over(self, gap: Span, beginning: int) -> None:
         """Note that an envelope beyond a gap was passed over, which is needed once the cursor is at ``beginning``."""
@@ -53,8 +65,11 @@ class Standing:
         """Describe it as status and table show it."""
         cursor, source, state = self.written, self.cursor.source, self.cursor.state
         reason = str(self.cursor.reason) if self.cursor.reason and state is not State.FLOWING else ""
-        lag = self.last_stable - (cursor.next or 0) if self.last_stable >= 0 else None
         gap, order = self.cursor.gap, self.cursor.order
+        end = max(self.last_stable, self.said.last_stable if self.said is not None else -1)
+        # Where nothing was sealed yet, the source's log may begin anywhere before its end.
+        begun = cursor.next is not None or self.last_stable >= 0 or (self.said is not None and self.said.next > 0)
+        lag = end - (cursor.next or 0) if end >= 0 and (begun or end == 0) else None
         return {
             "channel": source.channel,
             "site": source.site,
@@ -63,6 +78,9 @@ class Standing:
             "partition": source.partition,
             "state": str(state),
             "why": ": ".join(each for each in (reason, self.words) if each),
+            "stale": explain(self.stale) if self.stale is not None else "",
+            "stale_since_ms": self.stale.since if self.stale is not None else None,
+            "source": self.said.state.name.lower().replace("_", " ") if self.said is not None else "",
             "cursor": cursor.next,
             "lag": max(lag, 0) if lag is not None else None,
             "session": self.session.hex(),
@@ -146,6 +164,12 @@ class Standings:
             standing.flight[-1] = cursor
         else:
             self._write(standing, Delivery(cursor, delivered, order))
+
+    def confirm(self, standing: Standing, made_at: int) -> None:
+        """Lift the session floor to a session (its ``made_at``) that stated exactly where the cursor stands."""
+        cursor = standing.cursor
+        if cursor.next is not None and made_at > cursor.session_floor and not standing.flight:
+            self.note(standing, cursor.confirmed(cursor.next, made_at))
 
     def sent(self, standing: Standing, after: Cursor) -> None:
         """Adopt the cursor after a delivery that is on its way; it is written when the sink has acknowledged."""

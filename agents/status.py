@@ -48,6 +48,8 @@ def degraded(side: Mapping[str, Any], troubles: Mapping[str, str]) -> list[str]:
         f"channel {channel}: {count} source partitions are {state}"
         for (channel, state), count in sorted(states.items())
     ]
+    stale = Counter(row["channel"] for row in side["partitions"] if row.get("stale"))
+    found += [f"channel {channel}: {count} source partitions are stale" for channel, count in sorted(stale.items())]
     return found
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealwire.agents import patterns
 from sealwire.agents.settings import OpenPattern, OpenRoute, SealPattern, SealRoute
+from sealwire.app import duration
 from sealwire.app.names import channel_problem, collision, project_topics, topic_problem
 
 if TYPE_CHECKING:
@@ -20,9 +21,13 @@ ENTRY: Final = (
     "or {channel: NAME, open: CLOUD TOPIC, to: LOCAL TOPIC}"
 )
 BY_PATTERN: Final = 'a mapping of many topics is {channel: NAME, seal: "^erp[.](.*)$", to: "acme.erp.\\\\1"}'
+STALE_AFTER: Final = (
+    60  # seconds, and the least: of it senders need one half, a word every 30 s, and delivery the other
+)
+LONGEST_STALE_AFTER: Final = 24 * 3600
 LATER: Final = tuple(
     (name, "remove it")
-    for name in ("backfill", "hold_secrets", "keep", "layout", "max_hole", "readers", "receive_grace", "stale_after")
+    for name in ("backfill", "hold_secrets", "keep", "layout", "max_hole", "readers", "receive_grace")
 )
 EXACTLY_ONCE_EMBEDDED: Final = "the embedded broker has no transactions, so it can never deliver exactly once"
 EXACTLY_ONCE: Final = "not before the release that brings the sink's transactions; at-least-once is what this one does"
@@ -60,10 +65,11 @@ class OpenMapping:
     cloud_topic: str
     topic: str
     begin_anywhere: bool = False
+    stale_after: int = STALE_AFTER  # seconds
 
     def route(self) -> OpenRoute:
         """Give the mapping as the agents know it."""
-        return OpenRoute(self.channel, self.cloud_topic, self.topic, begin_anywhere=self.begin_anywhere)
+        return OpenRoute(self.channel, self.cloud_topic, self.topic, self.begin_anywhere, self.stale_after * 1000)
 
     @property
     def by_pattern(self) -> bool:
@@ -72,7 +78,7 @@ class OpenMapping:
 
     def pattern(self) -> OpenPattern:
         """Give a mapping by regular expression as the agents know it."""
-        return OpenPattern(self.channel, self.cloud_topic, self.topic, begin_anywhere=self.begin_anywhere)
+        return OpenPattern(self.channel, self.cloud_topic, self.topic, self.begin_anywhere, self.stale_after * 1000)
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,7 @@ def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
     padding = section.choice("padding", ("none", "padme"), "none")
     delivery = section.choice("delivery", ("at-least-once", "exactly-once"), "at-least-once")
     begin = section.choice("begin", ("log-start", "anywhere"), "log-start")
+    stale_after = duration.seconds(section, "stale_after", STALE_AFTER, STALE_AFTER, LONGEST_STALE_AFTER)
     if delivery and delivery.text == "exactly-once":
         section.fault("delivery", f"exactly-once: {EXACTLY_ONCE_EMBEDDED if embedded else EXACTLY_ONCE}")
     if opening and not sealing:
@@ -134,12 +141,16 @@ def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
             section, "is for opening: sealing may always repeat, and mirrors drop what they have", delivery=delivery
         )
         _wrong_side(section, "is for opening: sealing begins at the topic's log start", begin=begin)
+        if section.has("stale_after"):
+            section.fault(
+                "stale_after", "is for opening: whoever seals says every half minute how far it is", "remove it"
+            )
     section.close(LATER)
     if channel is None or source is None or target is None:
         return None
     if opening:
         anywhere = begin is not None and begin.text == "anywhere"
-        mapping = OpenMapping(channel.text, source.text, target.text, begin_anywhere=anywhere)
+        mapping = OpenMapping(channel.text, source.text, target.text, anywhere, stale_after)
         return Entry(mapping, section, source.node)
     plain = compress is not None and compress.text == "none"
     padded = padding is not None and padding.text == "padme"

@@ -49,14 +49,22 @@ class Word:
             if channel.get("why")
         ]
         stuck: dict[tuple[str, str], list[str]] = {}
+        stale: dict[str, list[dict[str, Any]]] = {}
         for entry in rows(snapshot, "partitions"):
             state = str(entry.get("state", ""))
             if state.split("(", maxsplit=1)[0] not in FLOWING:
                 place = f"{entry.get('channel')} {entry.get('site')} {entry.get('topic')}-{entry.get('partition')}"
                 stuck.setdefault((state, str(entry.get("why") or "it does not say why")), []).append(place)
+            if entry.get("stale"):
+                topic = f"{entry.get('channel')} {entry.get('site')} {entry.get('topic')}"
+                stale.setdefault(topic, []).append(entry)
         for (state, why), places in stuck.items():
             more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
             found.append(f"{name}: {', '.join(places[:SHOWN])}{more}: {state}: {why}")
+        for topic, entries in stale.items():
+            numbers = ", ".join(str(entry.get("partition")) for entry in entries[:SHOWN])
+            more = f" and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
+            found.append(f"{name}: {topic}-{numbers}{more}: stale: {entries[0]['stale']}")
         return found
 
     def as_json(self) -> dict[str, Any]:

@@ -73,8 +73,8 @@ def _tables(console: Console, snapshot: dict[str, Any]) -> None:
             _text(entry, "position") or _text(entry, "cursor"),
             _text(entry, "lag"),
             _session(entry),
-            _text(entry, "state"),
-            _text(entry, "why"),
+            ", ".join(each for each in (_text(entry, "state"), "stale" if entry.get("stale") else "") if each),
+            "; ".join(each for each in (_text(entry, "why"), _text(entry, "stale")) if each),
         )
         for entry in rows(snapshot, "partitions")
     ]

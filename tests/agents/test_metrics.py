@@ -119,6 +119,17 @@ def test_every_figure_of_the_snapshot_is_there() -> None:
     assert samples["process_resident_memory_bytes", ()] > 1_000_000
 
 
+def test_stale_source_partitions_are_counted_beside_their_states_and_at_zero_before_any_is() -> None:
+    rows = [row(0, stale=""), row(1, stale="silent"), row(2, state="held", stale="silent"), row(0, topic="b", stale="")]
+    samples = scrape(snapshot(direction="open", partitions=rows))
+    labels = {"direction": "open", "channel": "orders", "site": "berlin"}
+    assert value(samples, "sealwire_stale_source_partitions", **labels, topic="orders") == 2
+    assert value(samples, "sealwire_stale_source_partitions", **labels, topic="b") == 0
+    assert value(samples, "sealwire_source_partitions", **labels, topic="orders", state="flowing") == 2
+    sealing = scrape(snapshot())
+    assert not any(name == "sealwire_stale_source_partitions" for name, _ in sealing)
+
+
 def test_every_reason_is_at_zero_before_anything_is_refused() -> None:
     found = scrape(snapshot(refused_envelopes={}))
     reasons = {dict(labels)["reason"] for (name, labels) in found if name == "sealwire_refused_total"}

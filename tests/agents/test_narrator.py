@@ -55,6 +55,14 @@ def test_a_source_partition_that_another_worker_has_now_is_not_said_to_go_on(cap
     assert said(caplog, snapshot("waiting"), snapshot()) == ["info ready"]
 
 
+def test_source_partitions_that_are_stale_no_more_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    stale = snapshot("flowing")
+    stale["partitions"][0]["stale"] = "its sender is silent"
+    assert said(caplog, stale, stale, snapshot("flowing"))[1:] == [
+        "info orders: 1 source partitions of orders at berlin go on"
+    ]
+
+
 def test_a_topic_that_is_there_now_is_said(caplog: pytest.LogCaptureFixture) -> None:
     lacking = snapshot(acme_orders="cloud topic acme_orders is missing")
     assert said(caplog, lacking, lacking, snapshot())[1:] == ["info topic acme_orders: goes on"]

@@ -24,7 +24,20 @@ from fake_kafka import FakeAdmin, FakeCluster, FakePositions, FakeReader, FakeWr
 from in_loop import until
 from vector_world import Forge, inner_bytes
 
-from sealwire.agents import clock, control, lanes, mirror, orders, resealing, room, sealing, senders, sink, topics
+from sealwire.agents import (
+    clock,
+    control,
+    lanes,
+    lookout,
+    mirror,
+    orders,
+    resealing,
+    room,
+    sealing,
+    senders,
+    sink,
+    topics,
+)
 from sealwire.agents.budget import Budget
 from sealwire.agents.control import Control
 from sealwire.agents.lanes import Lanes
@@ -308,6 +321,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (senders, "_LOOK_EVERY", 0.05),
         (senders, "_TRY_AGAIN", 0.05),
         (senders, "_PROGRESS_EVERY", 0.1),
+        (lookout, "_LOOK_EVERY", 0.03),
         (sealing, "_COMMIT_EVERY", 0.02),
         (resealing, "_LOOK_EVERY", 0.1),
         (resealing, "_AGAIN", 0.05),

@@ -245,6 +245,30 @@ def test_compression_and_padding_reach_the_agents(tmp_path: Path) -> None:
     assert (route.compress, route.padding) == (False, True)
 
 
+def test_how_soon_a_source_partition_is_stale_is_a_length_of_time_and_for_opening(tmp_path: Path) -> None:
+    node = read(
+        tmp_path,
+        "channel: a, open: c.x, to: x, stale_after: 5m",
+        "channel: a, open: c.y, to: y",
+        r'channel: a, open: "^c[.](.*)$", to: "d.\\1", stale_after: 90s',
+    )
+    assert isinstance(node, Node)
+    assert [mapping.route().stale_after_ms for mapping in node.opening[:2]] == [300_000, 60_000]
+    assert node.opening[2].pattern().route("c.z", "d.z").stale_after_ms == 90_000
+    for written, problem in (
+        ("59s", "must be from 1m to 1d, not 59s"),
+        ("2d", "must be from 1m to 1d, not 2d"),
+        ("60", "'60' is no length of time"),
+        ("soon", "'soon' is no length of time"),
+        ("[60s]", "must be a length of time"),
+        ("1h30m", "'1h30m' is no length of time"),
+    ):
+        (fault,) = faults(tmp_path, f"channel: a, open: c.x, to: x, stale_after: {written}")
+        assert f"mappings[0].stale_after: {problem}" in fault, written
+    (fault,) = faults(tmp_path, "channel: a, seal: x, to: c.x, stale_after: 60s")
+    assert "mappings[0].stale_after: is for opening" in fault
+
+
 def test_a_mapping_that_begins_anywhere_says_so_and_sealing_never_does(tmp_path: Path) -> None:
     node = read(tmp_path, "channel: a, open: c.x, to: x, begin: anywhere", "channel: a, open: c.y, to: y")
     assert isinstance(node, Node)

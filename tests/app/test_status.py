@@ -111,6 +111,18 @@ def test_a_thousand_partitions_that_wait_for_one_reason_are_one_line(
     assert "and 997 more: waiting: the topic is missing" in " ".join(shown)
 
 
+def test_what_is_stale_is_one_line_a_topic_and_shown_beside_its_state(
+    worker: Answering, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = {**SNAPSHOT["partitions"][0], "state": "flowing", "stale": "its sender spoke last at noon"}
+    partitions = [{**base, "partition": number} for number in range(5)]
+    worker.body = json.dumps({**SNAPSHOT, "partitions": partitions}).encode()
+    assert status(worker, tmp_path) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "! seal s: orders berlin orders-0, 1, 2 and 2 more: stale: its sender spoke last at noon" in shown
+    assert "flowing, stale" in shown
+
+
 def test_a_channel_without_readers_says_so(
     worker: Answering, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
