@@ -246,25 +246,14 @@ def _told(
     words = dict(known.words)
     # As long after we heard it as it says; and should it have been kept back, not long after its own date.
     due = min(now + progress.next_by - progress.as_of, progress.next_by + SKEW)
+    of = (session.id, session.member_id, session.made_at, session.not_after)
+    spoken = (*of, progress.number, progress.as_of, progress.next_by, due)
     for each in said.partitions:
         if each.partition not in words:
             if room <= 0:
                 continue
             room -= 1
-        word = Word(
-            session.id,
-            session.member_id,
-            session.made_at,
-            session.not_after,
-            progress.number,
-            progress.as_of,
-            progress.next_by,
-            due,
-            progress.final,
-            each.next,
-            each.last_stable,
-            each.state,
-        )
+        word = Word(*spoken, progress.final, each.next, each.last_stable, each.state)
         before = words.get(each.partition, {})
         words[each.partition] = _kept({**before, session.id: _later(before.get(session.id), word)}, now)
     return replace(known, words=words)
@@ -281,16 +270,18 @@ def _later(known: Word | None, word: Word) -> Word:
 def _kept(words: Mapping[bytes, Word], now: int) -> Mapping[bytes, Word]:
     """Leave out what nothing rests on any more: never the newest, nor its contemporaries.
 
-    A session that is over, and one of a sender that has spoken much later in another one.
+    A session whose time is over, and one of a sender that has spoken much later in another one. A final word stays as
+    long as others: without it an older word of its session, served again, would count.
     """
     newest = max(word.as_of for word in words.values())
     spoke: dict[bytes, int] = {}
     for word in words.values():
         spoke[word.member_id] = max(spoke.get(word.member_id, 0), word.as_of)
     return {
-        session_id: word
-        for session_id, word in words.items()
-        if word.as_of + SKEW >= newest or (word.live(now) and word.as_of + 2 * SKEW >= spoke[word.member_id])
+        each: word
+        for each, word in words.items()
+        if word.as_of + SKEW >= newest
+        or (word.not_after + SKEW >= now and word.as_of + 2 * SKEW >= spoke[word.member_id])
     }
 
 

@@ -87,6 +87,13 @@ def test_a_final_word_ends_its_session() -> None:
     assert after.speaker(SOURCE, NOW) == after.newest(SOURCE)
 
 
+def test_an_older_word_of_a_session_that_ended_is_not_its_last_one_when_it_is_served_again() -> None:
+    outlook = heard(said(150, number=1), said(150, number=2, final=True))
+    outlook = heard(said(140, at=NOW + 2 * SKEW), of=session("two"), outlook=outlook, now=NOW + 2 * SKEW)
+    outlook = heard(said(150, number=1), outlook=outlook, now=NOW + 2 * SKEW)
+    assert outlook.reached(SOURCE, NOW + 2 * SKEW) == 140
+
+
 def test_the_newest_live_session_is_whom_to_ask() -> None:
     outlook = heard(said(100), of=session("one"))
     outlook = heard(said(90, at=NOW + 1), of=session("two", member="bert"), outlook=outlook)
