@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sealwire.agents import clock, records
@@ -40,6 +41,7 @@ _ASK_EVERY_MS = 3600 * 1000  # between two requests for the next credential
 _NO_CREDENTIAL = "no credential of our own: enroll this identity again (sealwire enroll)"
 _SAMPLES = 20  # refused statements of one Reason that are told in the log
 _AGAIN = 5.0  # seconds before a topic that could not be read is tried again
+_END_AGAIN = 10.0  # seconds before it is asked again where a topic ends that is not read to its end
 
 
 class Control:
@@ -124,14 +126,16 @@ class Control:
 
     async def _follow(self, topic: str) -> None:
         end = await self.reader.end_offset(topic, 0)
-        start = await self.reader.log_start(topic, 0)
+        start = read_to = await self.reader.log_start(topic, 0)
         reached = asyncio.Event()
 
         async def take(fetched: Fetched) -> None:
+            nonlocal read_to
             await self._take(fetched)
             if self.trouble.startswith(f"{topic}: "):
                 self.trouble = ""
-            if fetched.next >= end:
+            read_to = fetched.next
+            if read_to >= end:
                 reached.set()
 
         def failed(error: Exception) -> None:
@@ -144,9 +148,14 @@ class Control:
             self.reader.seat(topic, 0, offset, take, failed)
 
         self.reader.seat(topic, 0, start, take, failed)
-        if end > start:
+        while read_to < end and not reached.is_set():
             # A compacted tail may hold no record at its very end: then the broker's own next offset says so.
-            await reached.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_AGAIN):
+                    await reached.wait()
+                    return
+            # The end that we were told may have been a lie, or is taken back: we would wait for it for ever.
+            end = min(end, await self.reader.end_offset(topic, 0))
 
     async def _take(self, fetched: Fetched) -> None:
         statements: list[bytes] = []
