@@ -13,7 +13,7 @@ TESTS_MAY := --implicit-reexport --no-warn-unused-ignores --allow-untyped-decora
 NOT_KAFKA := -m "not kafka" --ignore=tests/integration -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check coverage test-kafka test-kafka-full bench-quick bench-limits lock clean java
+.PHONY: help demo test check coverage simulation test-kafka test-kafka-full bench-quick bench-limits lock clean java
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -32,7 +32,7 @@ check: $(VENV)/.dev build/types ## lint, format, types, and who may import whom
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@MYPYPATH=build/types $(BIN)/mypy -p sealwire
 	@MYPYPATH=build/types $(BIN)/mypy tests/conftest.py
-	@for tests in keys agents app house integration bench; do \
+	@for tests in keys agents app house simulation integration bench; do \
 	  ls tests/$$tests/*.py >/dev/null 2>&1 || continue; \
 	  MYPYPATH=build/types:tests/$$tests:tests/keys:tests/agents:tests/integration $(BIN)/mypy $(TESTS_MAY) tests/$$tests || exit 1; done
 	@$(BIN)/lint-imports --no-logo
@@ -41,6 +41,10 @@ coverage: $(VENV)/.dev ## the tests again, with branch coverage; build/coverage/
 	@echo "coverage: the tests of make test, every branch counted"
 	@mkdir -p build/coverage
 	@$(BIN)/python -m pytest $(NOT_KAFKA) --cov --cov-report=html:build/coverage/html --cov-report=term $(ARGS)
+
+simulation: $(VENV)/.dev ## a hostile cloud, killed workers and wrong clocks in virtual time (EXAMPLES=20000, SEED=N; ARGS goes to pytest)
+	@echo "simulation: real sealers and mirrors around a cloud that does its worst"
+	@$(if $(SEED),SEED=$(SEED)) EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 --dist load tests/simulation $(ARGS)
 
 test-kafka: $(VENV)/.dev java ## the same path on Apache Kafka, three clusters (Java 17 and Maven; ARGS goes to pytest)
 	@echo "test-kafka: three Kafka clusters, Java's own clients, killed workers"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 import hypothesis
@@ -13,7 +14,15 @@ hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
+# The simulation's own, new at each run and told: SEED=... runs the same again. Workers of pytest inherit it.
+os.environ.setdefault("SEED", str(secrets.randbits(32)))
+
 INTEGRATION = Path(__file__).parent / "integration"
+
+
+def pytest_report_header() -> str:
+    """Say how the simulation can be repeated."""
+    return f"simulation: SEED={os.environ['SEED']}"
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses

@@ -8,6 +8,7 @@ tests to choose: ``lose`` decides which answers never arrive, ``before`` may wai
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,8 @@ class Coordinator:
                 message = f"{where[0]} is not there"
                 raise Doubt(message)
         if not held.included:
-            held.since = asyncio.get_running_loop().call_later(self.timeout, self.expire, transactional_id, epoch)
+            loop = asyncio.get_running_loop()  # the broker's timer, whatever becomes of the producer
+            held.since = loop.call_later(self.timeout, self.expire, transactional_id, epoch, context=Context())
         held.included.update(partitions)
 
     def held(self, transactional_id: str, epoch: int) -> Held:

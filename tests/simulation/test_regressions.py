@@ -1,0 +1,29 @@
+"""The rarest interleavings that were found once, as plain steps, each with what it broke."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from faults_of_offsets import Lie
+from machine import HostileMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def a_run(seed: int = 1, ahead: int = 0, *, partway: bool = False) -> Iterator[HostileMachine]:
+    """A run that is judged as every other is, when its steps are over."""
+    run = HostileMachine()
+    run.begin(seed=seed, ahead=ahead, partway=partway, hours=False)
+    yield run
+    run.teardown()
+
+
+def test_a_worker_gets_ready_though_it_was_told_of_an_end_that_is_not_there() -> None:
+    with a_run() as run:
+        for topic in ("acme.control", "acme.sessions"):
+            run.run.world.cloud.view("r1").lies[topic, 0].append(Lie("lie_about_statements", "end", 3))
+        run.wait(seconds=35.0)
+        assert run.run.alive("r")[0].station.control.caught_up.is_set()
