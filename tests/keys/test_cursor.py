@@ -26,8 +26,10 @@ from sealwire.keys.cursor import (
     Rules,
     Sight,
     State,
+    Step,
     Trim,
     advance,
+    look,
 )
 from sealwire.keys.delivery import Delivered, Delivery, Position
 from sealwire.keys.inner import LOG_START, RESEAL, Inner
@@ -130,6 +132,53 @@ def test_what_an_envelope_does_to_a_cursor(
 
 def test_every_state_and_sight_has_its_row() -> None:
     assert set(TABLE) == {(state, sight) for state in State for sight in Sight}
+
+
+WAITING = replace(AT_100, state=State.WAITING, reason=Reason.NO_START, gap=Span(100, 105), place=HERE)
+NEW_WAITING = replace(NONE, state=State.WAITING, reason=Reason.BELOW_FLOOR, gap=Span(0, 5), place=HERE)
+NEW_HELD = replace(NONE, state=State.HELD, reason=Reason.IMPLAUSIBLE, gap=Span(0, 5), place=HERE)
+BEGUN = {State.FLOWING: AT_100, State.WAITING: WAITING, State.HELD: HELD}
+FRESH = {State.FLOWING: NONE, State.WAITING: NEW_WAITING, State.HELD: NEW_HELD}
+SHOWN: dict[Sight, Opened] = {
+    Sight.REGRESSED: seen(10, 20, last_stable=99),
+    Sight.BEHIND: seen(90, 100),
+    Sight.TOO_OLD: seen(100, 110, made_at=OLD),
+    Sight.ODD_SPAN: seen(100, 110, last_stable=109),
+    Sight.ODD_LOSS: seen_lost(100, 101 + 2**20),
+    Sight.START: seen(0, 10),
+    Sight.NO_START: seen(50, 60),
+    Sight.NEXT: seen(100, 110),
+    Sight.OVER: seen(90, 110),
+    Sight.BEYOND: seen(110, 120),
+}
+
+
+@pytest.mark.parametrize(("state", "sight"), TABLE, ids=str)
+def test_each_row_of_the_table_is_what_an_envelope_does(state: State, sight: Sight) -> None:
+    before = (FRESH if sight in {Sight.START, Sight.NO_START} else BEGUN)[state]
+    opened = SHOWN[sight]
+    assert look(before, opened, Rules()) is sight
+    after, decision = advance(before, opened, Rules(), LATER)
+    step, reason = TABLE[state, sight]
+    here = before.next or 0
+    if step in {Step.DELIVER, Step.TRIM}:
+        assert decision == (Deliver() if step is Step.DELIVER else Trim(here))
+        assert (after.next, after.state, after.reason, after.gap) == (opened.span.next, State.FLOWING, None, None)
+        assert after.place == before.place  # what was passed over is read again
+    elif step is Step.WAIT:
+        assert reason is not None
+        missing = Span(here, opened.span.next if reason is Reason.BELOW_FLOOR else opened.span.first)
+        assert decision == Gap(missing, reason)
+        first = (before.reason, before.gap, HERE) if state is State.WAITING else (reason, missing, LATER)
+        assert (after.next, after.state) == (before.next, State.WAITING)
+        assert (after.reason, after.gap, after.place) == first
+    elif step is Step.HOLD:
+        assert decision == Hold(reason)
+        held = replace(before, state=State.HELD, reason=reason, gap=opened.span, place=before.place or LATER)
+        assert after == held
+    else:
+        assert decision == (Duplicate() if step is Step.DROP else Hold(before.reason))
+        assert after == before
 
 
 def test_a_cursor_moves_only_forward_and_only_by_deliver_or_trim() -> None:
