@@ -141,8 +141,8 @@ class _Comparing:
         return self.report
 
     def _told(self, sink_topic: str, record: Record) -> None:
-        if record.delivered is not None:
-            where = (sink_topic, record.delivered.sink_partition)
+        if record.delivered is not None or record.order is not None:
+            where = (sink_topic, record.cursor.source.partition)  # that of the source, always
             self._records.setdefault(where, {}).setdefault(record.cursor.source, []).append(record)
 
     def _sinks(self) -> list[tuple[str, int]]:

@@ -66,19 +66,19 @@ class Comparison:
 
     def skip(self, span: Span, why: str) -> None:
         """Leave out source offsets: what follows begins anew."""
-        self._break(why)
+        self._break()
         self._leave(span.next, why)
 
     def close(self, why: str = "not delivered yet") -> None:
         """End it; ``why`` is said of what was not delivered."""
-        self._break(why)
+        self._break()
         self._leave(self.exported.span.next, why)
         self.findings = moved(self.findings)
 
     # Where runs that touch begin and end
 
     def _begin(self, span: Span, *, cut: bool) -> None:
-        self._break("not in the ledger")
+        self._break()
         blocks, first = self.exported.blocks, max(span.first, self.exported.span.first)
         while self._at < len(blocks) and blocks[self._at].next <= first:
             self._at += 1
@@ -88,8 +88,8 @@ class Comparison:
         known = not cut and not straddles and first == span.first
         self._position = self._stretch.end if known else None
 
-    def _break(self, why: str) -> None:
-        """End what touches: what is pending is told, and a block that was not delivered whole is left."""
+    def _break(self) -> None:
+        """End what touches: what is pending is told; of a block that was not delivered whole nothing can be."""
         if self._next is None:
             return
         blocks, following, stretch = self.exported.blocks, self._next, self._stretch
@@ -102,9 +102,7 @@ class Comparison:
         self._reached = max(
             self._reached, min(blocks[self._at].first if inside else following, self.exported.span.next)
         )
-        if inside:
-            self._leave(blocks[self._at].next, why)
-            self._at += 1
+        self._at += inside
         self._stretch = Stretch()
         self._position = self._next = None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from sealwire.keys.order import Kind
 from sealwire.keys.source import Span
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class History:
         while self.runs and self.runs[-1].span.next > offset:
             last = self.runs.pop()
             if last.span.first < offset:
-                left = last.left or "it was delivered again from there on, by a person's order"
+                left = last.left or "what follows was delivered again, by a person's order"
                 self.runs.append(Run(Span(last.span.first, offset), left=left))
 
     def _nothing_up_to(self, first: int) -> None:
@@ -112,7 +113,11 @@ def history(deliveries: Iterable[Delivery], sink_topic_id: bytes) -> History:
     """Give the history of one source partition's delivery records, in the order of the ledger."""
     found = History()
     for delivery in deliveries:
-        done = delivery.delivered
+        done, order = delivery.delivered, delivery.order
+        if order is not None and order.kind is Kind.REWIND:
+            found.rewound(order.to or 0)
+        elif order is not None:
+            found.accepted(order.span, f"the gap was accepted by {order.who}: {order.why}")
         if done is not None and done.sink_topic_id == sink_topic_id:
             found.delivered(done)
         elif done is not None:

@@ -169,6 +169,48 @@ def test_a_site_that_has_other_records_altogether_matches_nowhere(site: Site, se
     assert comparison.compared == len(site.offsets)
 
 
+def held(comparison: Comparison) -> int:
+    return len(comparison._stretch._digests)
+
+
+def test_only_what_is_still_needed_is_held() -> None:
+    end = 40 * BLOCK
+    site = Site(list(range(end)), [Span(at, at + 700) for at in range(0, end - 700, 700)], [], 0, end)
+    comparison, most = Comparison(site.exported), 0
+    for span, run in zip(site.spans, site.delivered(), strict=True):
+        comparison.take(Run(span, span), Taken(range(span.first, span.next), run))
+        most = max(most, held(comparison))
+    assert most < 2 * BLOCK
+
+
+def test_a_long_stretch_of_other_records_is_told_piece_by_piece() -> None:
+    end = 200 * BLOCK
+    site = Site(list(range(end)), [Span(at, at + 1000) for at in range(0, end, 1000)], [], 0, end)
+    comparison, most = Comparison(site.exported), 0
+    for span in site.spans:
+        other = [digest(offset, "other") for offset in range(span.first, span.next)]
+        comparison.take(Run(span, span), Taken(range(span.first, span.next), other))
+        most = max(most, held(comparison))
+    comparison.close()
+    assert most <= 64 * BLOCK
+    assert [finding.kind for finding in comparison.findings] == [Kind.ALTERED] * 4
+    assert comparison.compared == end
+
+
+def test_strangers_in_every_block_of_a_long_run_are_no_fault() -> None:
+    end = 100 * BLOCK
+    offsets = [offset for offset in range(end) if offset % 9]  # with holes: no run tells where a block begins
+    site = Site(offsets, [Span(0, end)], [], 0, end)
+    strange, run = set(), []
+    for at, each in enumerate(site.delivered()[0]):
+        run.append(each)
+        if at % 300 == 0:
+            strange.add(digest(at, "theirs"))
+            run.append(digest(at, "theirs"))
+    comparison = compare(site, [run], strange)
+    assert (comparison.findings, comparison.foreign) == ([], len(strange))
+
+
 def test_several_changes_far_apart_are_as_many_findings() -> None:
     site = Site(list(range(20 * BLOCK)), [Span(at, at + 500) for at in range(0, 20 * BLOCK, 500)], [], 0, 20 * BLOCK)
     runs = site.delivered()

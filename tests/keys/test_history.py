@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from statement_world import Draws
+
 from sealwire.keys.delivery import Delivered, Delivery
 from sealwire.keys.history import LOST, NOWHERE, Run, history
+from sealwire.keys.order import Expected, Kind, apply, give
+from sealwire.keys.reason import Reason
 from sealwire.keys.source import SourcePartition, Span
-from sealwire.keys.standing import Cursor
+from sealwire.keys.standing import Cursor, State
 
 SOURCE = SourcePartition("orders", "berlin", "orders", bytes(16), 0)
 SINK = bytes(range(16))
@@ -108,6 +112,28 @@ def test_a_gap_that_a_person_accepted_says_so() -> None:
     found.accepted(Span(2, 8), "once more")
     found.delivered(told(8, 9, 5, 6).delivered)  # type: ignore[arg-type]
     assert [run.passed for run in found.runs] == ["", "accepted by anna", ""]
+
+
+def ordered(kind: Kind, cursor: Cursor, to: int) -> Delivery:
+    order = give(kind, SOURCE, Expected.of(cursor), to, "anna", "the disk is gone", 5, Draws())
+    after = apply(cursor, order)
+    assert after is not None
+    return Delivery(after, None, order)
+
+
+def test_orders_in_the_ledger_count_where_they_stand() -> None:
+    waits = Cursor(SOURCE, 5, state=State.WAITING, reason=Reason.GAP, gap=Span(5, 8))
+    found = runs(told(0, 5, 0, 5), ordered(Kind.ACCEPT_GAP, waits, 8), told(8, 9, 5, 6))
+    assert [(run.span, run.passed) for run in found] == [
+        (Span(0, 5), ""),
+        (Span(5, 8), "the gap was accepted by anna: the disk is gone"),
+        (Span(8, 9), ""),
+    ]
+    back = ordered(Kind.REWIND, Cursor(SOURCE, 9), 5)
+    found = runs(told(0, 5, 0, 5), told(5, 9, 5, 9), back, told(5, 9, 9, 13))
+    assert [(run.span, run.sink) for run in found] == [(Span(0, 5), Span(0, 5)), (Span(5, 9), Span(9, 13))]
+    stays = ordered(Kind.REWIND, Cursor(SOURCE, 9), 9)
+    assert [run.span for run in runs(told(0, 5, 0, 5), told(5, 9, 5, 9), stays)] == [Span(0, 5), Span(5, 9)]
 
 
 def test_records_that_only_wait_tell_nothing() -> None:
