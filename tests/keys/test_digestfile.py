@@ -15,6 +15,7 @@ from statement_world import ANNA, BERT, DAY, MINUTE, NOW, PROJECT, ROOT, Draws, 
 from sealwire.keys import digestfile, identity, root
 from sealwire.keys.digests import BLOCK, Blocks, Exported, record_digest
 from sealwire.keys.finding import Kind
+from sealwire.keys.primitives import SIGNATURE_SIZE
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.source import SourcePartition, Span
 from sealwire.keys.wire import CAPS, Type
@@ -164,6 +165,9 @@ def test_what_a_stranger_or_another_project_signed_is_refused() -> None:
     assert reason_of(FILE.replace(b"sealwire digests", b"sealwire digestS")) is Reason.FOREIGN
     assert reason_of(FILE[:16] + b"\x02" + FILE[17:]) is Reason.UNKNOWN_VERSION
     assert reason_of(FILE[:17] + b"\x02" + FILE[18:]) is Reason.UNKNOWN_SUITE
+    assert reason_of(FILE[:50] + b"\xff\xff\xff\xff" + FILE[54:]) is Reason.TOO_LARGE
+    elsewhere = FILE[:18] + bytes(32) + FILE[50:-SIGNATURE_SIZE]
+    assert reason_of(elsewhere + ANNA.identity.signing.sign(digestfile.LABEL + elsewhere)) is Reason.OTHER_PROJECT
 
 
 def test_one_that_is_dated_ahead_or_after_its_credential_is_refused() -> None:
@@ -178,7 +182,6 @@ def test_one_beyond_the_cap_is_neither_written_nor_read(monkeypatch: pytest.Monk
     with pytest.raises(Misuse, match="export fewer"):
         written(SOME)
     assert reason_of(FILE) is Reason.TOO_LARGE
-    assert reason_of(FILE[:50] + b"\xff\xff\xff\xff" + FILE[54:]) is Reason.TOO_LARGE
 
 
 def test_a_million_records_make_a_small_file() -> None:
