@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +34,7 @@ SOURCE = SourcePartition("orders", "berlin", "orders", bytes(16), 0)
 SINK_ID = bytes(range(16))
 LEDGER = "_sealwire.acme.paris.ledger"
 OURS, THEIRS = 500, 900  # producer ids
+RECORDS = int(os.environ.get("VERIFY_RECORDS", "30000"))
 
 
 def odd(number: int) -> Made:
@@ -352,3 +356,41 @@ async def test_a_ledger_that_somebody_else_writes_is_refused_by_its_place(key: b
     world.cluster.at(LEDGER).append(record_batch(value, NOW, key))
     with pytest.raises(BadLedger, match=r"ledger\[0\] at offset 0"):
         await LedgerReading(FakeReader(world.cluster), LEDGER, 1).read(lambda _topic, _record: None)
+
+
+@pytest.mark.parametrize("what", ["altered", "missing", "duplicated", "reordered"])
+def test_one_record_of_very_many_is_found(what: str) -> None:
+    """VERIFY_RECORDS=1000000 is the measure."""
+
+    async def measured() -> None:
+        at_once, wrong = 5000, RECORDS * 7 // 10 // 5000 * 5000
+        world = Sites()
+        for at in range(0, RECORDS, at_once):
+            made = some(at_once, at, 400)
+            world.produce(made)
+            if at == wrong:
+                record = made[1234]
+                match what:
+                    case "altered":
+                        made[1234] = record._replace(value=b"other")
+                    case "missing":
+                        del made[1234]
+                    case "duplicated":
+                        made.insert(1700, record)
+                    case "reordered":
+                        made[1234:1236] = made[1235], record
+            base = world.cluster.at("sink").append(build(made, producer=OURS))
+            world.tell(Span(at, at + at_once), Span(base, base + len(made)))
+        begun = time.process_time()
+        exported = await world.exported()
+        between = time.process_time()
+        comparison, _ = await world.audited(exported=exported)
+        took = between - begun, time.process_time() - between
+        rates = " and ".join(f"{RECORDS / each:,.0f} records/s" for each in took)
+        print(f"\nverify {what}: {RECORDS:,} records, exported and compared at {rates} of CPU time")
+        (finding,) = comparison.findings
+        first = (wrong + 1234) // 1000 * 1000
+        assert (finding.kind, finding.span) == (Kind(what), Span(first, first + 1000))
+        assert comparison.compared == RECORDS
+
+    asyncio.run(measured())
