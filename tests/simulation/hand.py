@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from hostile_cloud import History, HostileCloud
     from sim_kafka import Log
+    from simulation import Simulation
     from virtual_loop import VirtualLoop
 
 FAULTS: dict[str, Callable[[Hand], None]] = {}
@@ -27,8 +28,10 @@ def fault(does: Callable[[Hand], None]) -> Callable[[Hand], None]:
 class Hand:
     """One reach into the cloud."""
 
-    def __init__(self, loop: VirtualLoop, cloud: HostileCloud, dice: random.Random, foreign: Foreign) -> None:
-        self.loop, self.cloud, self.dice, self.foreign = loop, cloud, dice, foreign
+    def __init__(self, run: Simulation, dice: random.Random, foreign: Foreign) -> None:
+        self.run, self.dice, self.foreign = run, dice, foreign
+        self.loop: VirtualLoop = run.loop
+        self.cloud: HostileCloud = run.world.cloud
 
     def history(self) -> History:
         """One of the histories that are shown."""

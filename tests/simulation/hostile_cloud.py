@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim_kafka import Cluster, View, readable
+from sim_kafka import Cluster, View, readable, span
 
 if TYPE_CHECKING:
     from sim_kafka import Log
 
 Given = tuple[str, int, bytes]
+BESIDE = 8  # offsets: more than a lie puts a reader beyond the end
 ENVELOPES = ("acme.orders", "acme.bills")
 STATEMENTS = ("acme.control", "acme.sessions", "acme.requests")
 
@@ -83,6 +84,9 @@ class HostileCloud(History):
         view.turn_to(twin)
         return twin
 
+    def _wheres(self) -> list[tuple[str, int]]:
+        return [(topic, partition) for topic, (_id, logs) in self.topics.items() for partition in range(len(logs))]
+
     def be_honest(self, *, whole: bool) -> None:
         """From now on serve one history to all: with ``whole``, everything that was ever given is served once more."""
         self.hostile = False
@@ -91,14 +95,19 @@ class HostileCloud(History):
             view.lag = 0.0
             if view.history is not self:
                 view.turn_to(self)
-        self.forks.clear()
         self.thaw()
         self.swallow.clear()
         given, self.given = self.given, []
-        for _id, logs in self.topics.values():
-            for log in logs:
-                log.hidden, log.visible, log.stable = "", None, None  # type: ignore[attr-defined]
-                log.batches = [batch for batch in log.batches if readable(batch)]
+        tops = {where: max(each.at(*where).top for each in self.histories) for where in self._wheres()}  # type: ignore[attr-defined]
+        comes = {(topic, partition) for topic, partition, _batch in given if whole or topic in STATEMENTS}
+        for where, top in tops.items():
+            log: Log = self.at(*where)  # type: ignore[assignment]
+            log.hidden, log.visible, log.stable = "", None, None
+            log.batches = [batch for batch in log.batches if readable(batch)]
+            log.end = max([log.start, *(span(batch)[1] + 1 for batch in log.batches)])
+            if where in comes:  # it stands where nobody has read yet, whatever history he was shown
+                log.end = top + BESIDE
+        self.forks.clear()
         for topic, partition, batch in given:
             if whole or topic in STATEMENTS:
                 self.store(topic, partition, batch)

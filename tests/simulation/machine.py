@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import faults_of_envelopes
 import faults_of_offsets
+import faults_of_readers
 import faults_of_statements
 from aiokafka.structs import TopicPartition
 from hand import FAULTS
@@ -20,12 +21,21 @@ from world import LANES
 if TYPE_CHECKING:
     from simulation import Worker
 
-__all__ = ["REACHED", "Machine", "faults_of_envelopes", "faults_of_offsets", "faults_of_statements"]
+__all__ = [
+    "REACHED",
+    "Machine",
+    "faults_of_envelopes",
+    "faults_of_offsets",
+    "faults_of_readers",
+    "faults_of_statements",
+]
 
 REACHED: Counter[str] = Counter()  # how many times a mirror met each fault, in all runs of this process
 YEAR = 365 * 24 * 3600 * 1000  # ms
 APART = 150_000  # ms: two clocks are five minutes apart at most
 MOST = 5  # processes that run at a time
+STALE_WITHIN = 60 + 5 + 5.0  # seconds after a sender's last word, and a look
+WORDS_KEPT_BACK = 5 * 60.0  # seconds for which a cloud may serve old words as new
 HEALED_WITHIN = 20 * 60.0  # seconds
 
 numbers = st.integers(0, (1 << 16) - 1)
@@ -134,7 +144,7 @@ class Machine(RuleBasedStateMachine):
         worker = self._one(number)
         if worker is None or worker.process.stopped is not None:
             return
-        worker.process.stopped = []
+        self.run.loop.suspend(worker.process)
         self.run.reach("suspend")
         self.run.loop.call_later(seconds, self.run.loop.resume, worker.process)
 
@@ -211,12 +221,25 @@ class Machine(RuleBasedStateMachine):
 
     def _end(self) -> None:
         run = self.run
-        run.let(5.0)
-        if not self.trusting:
-            return
         for worker in run.alive():
             if worker.process.stopped is not None:
                 run.loop.resume(worker.process)
+        self._look_for_words()
+        if self.trusting:
+            self._heal()
+
+    def _look_for_words(self) -> None:
+        """What the sink lacks must have a name by now."""
+        run = self.run
+        run.let(STALE_WITHIN)
+        if run.model.unnamed(run):
+            run.let(WORDS_KEPT_BACK)
+            if found := run.model.unnamed(run):
+                raise Lied("; ".join(found))
+
+    def _heal(self) -> None:
+        """The cloud is honest again: all of it arrives, in order."""
+        run = self.run
         keep = {worker.name: worker for worker in run.alive()}
         for worker in run.alive():
             if keep[worker.name] is not worker or worker.name in {"s2", "r2"}:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batch_made import Made, unbuild
+from world import LANES
+
+from sealwire.agents.topics import lane_of
 
 if TYPE_CHECKING:
     from simulation import Simulation, SimWorld
@@ -78,16 +81,23 @@ class Model:
         return [part for part, source in enumerate(self.source) if self.got[part] < len(source)]
 
     def unnamed(self, run: Simulation) -> list[str]:
-        """What is not at the sink, though no worker names it."""
-        return [
-            f"{PARTS[part]} has {self.got[part]} of {len(self.source[part])}, and nobody says so"
-            for part in self.behind()
-            if not self._named(run, part)
-        ]
+        """What is not at the sink, though none of those that should deliver it says so."""
+        found = []
+        for part in self.behind():
+            owners = [mirror for mirror in run.alive("r") if self._owns(mirror, part)]
+            if owners and not any(self.words(mirror, part) for mirror in owners):
+                found.append(f"{PARTS[part]} has {self.got[part]} of {len(self.source[part])}, and nobody says so")
+        return found
 
-    def _named(self, run: Simulation, part: int) -> bool:
-        mirrors = run.alive("r")
-        return not mirrors or all(self.words(mirror, part) for mirror in mirrors)
+    @staticmethod
+    def _owns(mirror: Any, part: int) -> bool:
+        """Tell whether a mirror has the lane of a source partition, and ever heard of its channel."""
+        station, (topic, partition) = mirror.station, PARTS[part]
+        heard = [each.channel for each in station.side.progress.outlook.topics]
+        heard += [each.cursor.source.channel for each in station.standings()]
+        if topic not in heard and station.control.caught_up.is_set():
+            return False  # of what the cloud never showed at all nobody can say anything
+        return lane_of(f"acme.{topic}", partition, LANES) in station.lanes.open
 
     @staticmethod
     def words(mirror: Any, part: int) -> list[str]:
@@ -103,6 +113,6 @@ class Model:
             if (row["topic"], row["partition"]) == (topic, partition):
                 if row["state"] != "flowing":
                     words.append(f"{row['state']}: {row['why']}")
-                if row["lag"]:
-                    words.append(f"lag {row['lag']}")
+                words += [f"lag {row['lag']}"] if row["lag"] else []
+                words += [f"stale: {row['stale']}"] if row["stale"] else []
         return words

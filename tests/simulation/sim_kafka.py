@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.structs import TopicPartition
 from fake_kafka import FETCH_BYTES, FakeCluster, Partition
 from fake_transactions import FakeTransactions
-from virtual_loop import NOBODY
+from virtual_loop import NOBODY, RUNS
 
 from sealwire.agents.batches import scan
 from sealwire.agents.budget import Budget
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sealwire.agents.admin import TopicFacts
 
 Where = tuple[str, int]
+POLLED_WITHIN = 0.5  # seconds
 
 
 @lru_cache(1 << 14)
@@ -62,6 +63,12 @@ class Log(Partition):
     marks: list[tuple[int, str]] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     hidden: str = ""  # the fault for which nothing new is shown
+    top: int = 0  # the highest end that it ever had
+
+    def append(self, batch: Any, *, base: int | None = None) -> int:
+        base = super().append(batch, base=base)
+        self.top = max(self.top, self.end)
+        return base
 
     def wake(self) -> None:
         if self.home is not None:
@@ -83,7 +90,7 @@ class Log(Partition):
     def copy(self) -> Log:
         """The same log, from now on another one."""
         twin = Log(list(self.batches), self.start, self.end, self.visible, self.stable, self.aborted)
-        twin.produced = self.produced
+        twin.produced, twin.top = self.produced, self.top
         twin.marks, twin.pending, twin.hidden = list(self.marks), list(self.pending), self.hidden
         return twin
 
@@ -201,6 +208,22 @@ class Pump:
             self.poke()
 
 
+class Polled(Seat):
+    """A seat that is asked for again and again: its word is of now, but for a moment after a machine stood still."""
+
+    @property
+    def answered_at(self) -> float:  # type: ignore[override]
+        if self._heard < 0:
+            return self._heard
+        now, runs = asyncio.get_running_loop().time(), RUNS.get()
+        began, ended = runs.slept if runs is not None else (0.0, 0.0)
+        return began if self._heard < ended and now - ended < POLLED_WITHIN else now
+
+    @answered_at.setter
+    def answered_at(self, at: float) -> None:
+        self._heard = at
+
+
 class Reader:
     """The groupless reader of one worker. ``reached`` is told the faults that it is served."""
 
@@ -226,7 +249,7 @@ class Reader:
         return self._dice.choice((0.001, 0.001, 0.002, 0.005, 0.02))
 
     def seat(self, topic: str, partition: int, offset: int, take: Any, failed: Any) -> Seat:
-        seat = Seat(self, TopicPartition(topic, partition), offset, take, failed)
+        seat = Polled(self, TopicPartition(topic, partition), offset, take, failed)
         pump = self._pumps[seat] = Pump(self, seat)
         self.view.add(pump)
         pump.poke()

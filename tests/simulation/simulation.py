@@ -166,6 +166,8 @@ class Simulation:
             world.cloud.make(cloud, count)
             world.paris.kafka.make(topic, count)
         world.paris.kafka.make("_sealwire.acme.paris.cursors", LANES)
+        world.paris.kafka.make("_sealwire.acme.paris.orders")
+        world.paris.kafka.make("_sealwire.acme.paris.quarantine")
         for statement in people().credentials:
             world.cloud.store("acme.control", 0, bytes(record_batch(statement, BEGIN, statement[-8:])))
 
@@ -197,7 +199,7 @@ class Simulation:
 
     def do(self, fault: str, number: int) -> None:
         """Let the cloud do something."""
-        FAULTS[fault](Hand(self.loop, self.world.cloud, random.Random(number), people().foreign))
+        FAULTS[fault](Hand(self, random.Random(number), people().foreign))
 
     def let(self, seconds: float) -> None:
         """Let time pass; when it is long, with fewer looks at what does not change."""

@@ -24,6 +24,7 @@ class Process:
     ahead: int = 0
     dead: bool = False
     stopped: list[asyncio.Handle] | None = None
+    slept: tuple[float, float] = (0.0, 0.0)  # from when to when it was stopped last (the loop's clock)
     context: Context = field(default_factory=copy_context)
 
     def __post_init__(self) -> None:
@@ -145,9 +146,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
             (_, spring), self._trap = self._trap, None
             spring()
 
+    def suspend(self, process: Process) -> None:
+        """Stop a process between two steps."""
+        process.stopped, process.slept = [], (self._now, self._now)
+
     def resume(self, process: Process) -> None:
         """Let a stopped process go on, with all that it missed."""
         handles, process.stopped = process.stopped or [], None
+        process.slept = process.slept[0], self._now
         self._ready.extend(handles)  # type: ignore[attr-defined]
 
     def end(self) -> None:
