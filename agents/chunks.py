@@ -32,7 +32,8 @@ class Limits:
 class Chunk:
     """Whole batches of one source partition: one event, at most one envelope. It covers the offsets up to ``next``.
 
-    Its batches have offsets in [start, end); without batches it only says that there is nothing up to ``next``.
+    Its batches have offsets in [start, end); without batches it only says that there is nothing up to ``next``, or
+    that the source ``lost`` what was.
     """
 
     start: int = -1
@@ -45,6 +46,7 @@ class Chunk:
     plain: bool = True  # every batch came uncompressed
     leader_epoch: int = -1
     last_stable: int = -1
+    lost: bool = False
     _runs: list[tuple[memoryview, int]] = field(default_factory=list)  # where batches begin that lie side by side
     _ends: list[int] = field(default_factory=list)
 

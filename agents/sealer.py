@@ -71,7 +71,11 @@ class SealWork:
                     side.say(f"{route.source_topic}[{partition}] waits: {few}")
                 fresh += self._dealt(route, partition, source, lacking or few)
         for where in self.seats.keys() - there:
-            self.sealing.unseat(self.seats.pop(where))
+            seat = self.seats.pop(where)
+            self.sealing.unseat(seat)
+            # What a pattern leaves out is there still, only not sealed.
+            if where[0] not in facts.local and where[0] not in facts.troubles:
+                side.report.gone([seat])
             _log.warning("%s[%d] is sealed no more: its topic, or its mapping, is gone", *where[:2])
         await self._seat_all(fresh)
 
@@ -86,11 +90,14 @@ class SealWork:
                 known.lacking = known.why = lacking
                 known.changed = True
                 return []
-        if known is not None:  # the topic was made anew: another source partition
+        if known is not None:
             self.sealing.unseat(known)
+            if known.topic_id != source.topic_id:  # the topic was made anew: another source partition
+                self._side.report.gone([known])
         seat = SourceSeat(route, partition, source.topic_id, -1, log_start=True, position=-1)
         seat.lacking = seat.why = lacking
         self.seats[where] = seat
+        self._side.report.there(seat)
         return [] if lacking else [seat]
 
     async def _seat_all(self, fresh: list[SourceSeat]) -> None:
@@ -106,6 +113,9 @@ class SealWork:
             if position is not None and side.same_topic(position.metadata, seat.topic_id):
                 seat.sealed_to, seat.log_start, seat.begun = position.offset, False, True
             else:
+                if position is not None and (former := side.named_by(position.metadata)) is not None:
+                    about = (seat.route.channel, seat.route.source_topic, former)
+                    side.report.gone_before(about, seat.partition, position.offset)
                 async with gate:
                     seat.sealed_to = await side.source.log_start(*seat.where)
             seat.position = seat.sealed_to
@@ -149,6 +159,8 @@ class SealWork:
             for seat in self.seats.values():
                 if seat.begun:
                     self._side.moved[seat.where] = self.sealing.position(seat)
+        if orderly:
+            self._side.report.left(self.seats.values())
 
 
 def _too_few(route: SealRoute, partition: int, cloud: TopicFacts | None) -> str:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from sealwire.agents import clock
 from sealwire.agents.blocking import ClusterAway, ClusterRefused
 from sealwire.agents.positions import Positions
+from sealwire.agents.report import Report
 from sealwire.agents.resealing import Resealing
 from sealwire.agents.room import Room, Rooms
 from sealwire.agents.sealer import SealWork
 from sealwire.agents.senders import Senders
 from sealwire.agents.side import Side
 from sealwire.keys.opening import Caps
-from sealwire.keys.progress import PartitionProgress, State, TopicProgress
+from sealwire.keys.source import TOPIC_ID_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,10 +30,9 @@ if TYPE_CHECKING:
 
 _COMMIT_EVERY = 1.0  # seconds
 _COMMIT_ALL_EVERY = 3600.0  # seconds
-_SOURCE_AWAY_MS = 10_000
+_LAST_WORD_WITHIN = 2.0  # seconds
 _HELD_EVERY, _UNASKED_EVERY = 60.0, 600.0  # seconds
 _WHOLE = Room(Caps().envelope, Caps().envelope)  # no mirror opens a larger one
-_STATES = {"flowing": State.LIVE, "waiting": State.LIVE, "held": State.HELD}
 
 
 class Sealing(Side):
@@ -47,7 +47,8 @@ class Sealing(Side):
         self.moved: dict[tuple[str, int], Position] = {}
         self.positions = Positions(settings.local, f"sealwire-{settings.identity}", settings.positions_group)
         self.rooms = Rooms(settings.cloud, f"sealwire-{settings.identity}", _WHOLE, _UNASKED_EVERY)
-        self.senders = Senders(settings, control, self._on_session, self._progress_of)
+        self.report = Report(watch, self._works)
+        self.senders = Senders(settings, control, self._on_session, self.report.of)
         self.resealing = Resealing(self)
         self.senders.on_stated = self.resealing.stated
         control.on_members = self.senders.news
@@ -72,46 +73,20 @@ class Sealing(Side):
         named = words.partition(":")[0]
         return not named or named == topic_id.hex()
 
+    def named_by(self, words: str) -> bytes | None:
+        """Return the topic id that was committed beside an offset; None where none was, or what is none."""
+        try:
+            named = bytes.fromhex(words.partition(":")[0])
+        except ValueError:
+            return None
+        return named if len(named) == TOPIC_ID_SIZE else None
+
     def _works(self) -> list[SealWork]:
         return [lane.work for lane in self.lanes.open.values() if isinstance(lane.work, SealWork)]
 
     def _on_session(self, channel: str) -> None:
         for work in self._works():
             work.resume(channel)
-
-    def _progress_of(self, channel: str) -> tuple[int, tuple[TopicProgress, ...]]:
-        now, loop_now = clock.now(), asyncio.get_running_loop().time()
-        as_of = now
-        topics: dict[tuple[str, bytes], list[PartitionProgress]] = {}
-        for work in self._works():
-            for seat in work.seats.values():
-                if seat.route.channel != channel or seat.position < 0:
-                    continue
-                state = _STATES[seat.state]
-                if seat.seat is not None and seat.seat.answered_at >= 0:
-                    age = int((loop_now - seat.seat.answered_at) * 1000)
-                    if age > _SOURCE_AWAY_MS:
-                        state = State.SOURCE_AWAY
-                    else:
-                        as_of = min(as_of, now - age)
-                # Before anything was sealed nobody is to wait for what lies before the log start.
-                entry = PartitionProgress(
-                    partition=seat.partition,
-                    next=seat.position if seat.begun else 0,
-                    last_stable=seat.last_stable if seat.seat is None else seat.seat.last_stable,
-                    state=state,
-                )
-                topics.setdefault((seat.route.source_topic, seat.topic_id), []).append(entry)
-        facts = self.watch.facts.local
-        found = []
-        for (topic, topic_id), entries in sorted(topics.items()):
-            count = facts[topic].partitions if topic in facts else 0
-            entries.sort(key=lambda entry: entry.partition)
-            count = max(count, entries[-1].partition + 1)
-            found.append(
-                TopicProgress(topic=topic, topic_id=topic_id, partition_count=count, partitions=tuple(entries))
-            )
-        return as_of, tuple(found)
 
     async def keep_positions(self) -> None:
         """Commit what moved, for ever."""
@@ -161,7 +136,10 @@ class Sealing(Side):
         ]
 
     async def close(self) -> None:
-        """Commit once more."""
+        """Say the last word of every session, and commit once more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_WITHIN):
+                await self.senders.finish()
         with suppress(TimeoutError):
             async with asyncio.timeout(3):
                 await self.commit()

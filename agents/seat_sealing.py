@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sealwire.agents.room import Room
     from sealwire.agents.sealing import Sealing
     from sealwire.agents.seat import Fetched
+    from sealwire.agents.senders import Sending
     from sealwire.agents.source_seat import SourceSeat
 
     Load = tuple[SourceSeat, int, Chunk, Fetched | None]
@@ -131,9 +132,8 @@ class SeatSealing:
             self._hold(seat, f"reading failed: {error}", "source")
 
     async def _lost(self, seat: SourceSeat, log_start: int) -> None:
-        """Say in an envelope of its own that the source no longer has a span."""
-        self._put(seat, Chunk(next=log_start, last_stable=log_start), Kind.LOST)
-        self.read_on(seat)
+        """Have an envelope of its own say that the source no longer has a span, after what was read before it."""
+        await self._lane.hand((seat, seat.epoch, Chunk(next=log_start, last_stable=log_start, lost=True), None))
 
     def _hold(self, seat: SourceSeat, why: str, by: Literal["", "source", "cloud"] = "") -> None:
         seat.held, seat.refused_by, seat.changed = why, by, True
@@ -158,7 +158,10 @@ class SeatSealing:
     def take(self, load: Load) -> None:
         """Seal one chunk and send it on its way."""
         seat, epoch, chunk, fetched = load
-        if seat.epoch != epoch or seat.held or chunk.next <= seat.sealed_to:
+        if seat.epoch != epoch or seat.held or (chunk.next <= seat.sealed_to and not chunk.lost):
+            return
+        if chunk.lost:
+            self._pass_over(seat, chunk)
             return
         if fetched is not None and _stale(fetched.asked_at):
             self.read_on(seat)
@@ -169,6 +172,14 @@ class SeatSealing:
         # What was read is needed no more, what was sealed is until the cloud has it.
         if fetched is not None:
             fetched.release(chunk.size)
+
+    def _pass_over(self, seat: SourceSeat, chunk: Chunk) -> None:
+        """Go on where the source's log begins now: of what was never begun, that is its beginning."""
+        if not seat.begun and not seat.in_flight:
+            seat.sealed_to = seat.position = chunk.next
+        elif chunk.next > seat.sealed_to:
+            self._put(seat, chunk, Kind.LOST)
+        self.read_on(seat)
 
     def _put(self, seat: SourceSeat, chunk: Chunk, kind: Kind) -> None:
         side, route = self._side, seat.route
@@ -198,7 +209,8 @@ class SeatSealing:
         side.counters["bytes"] += used
         side.tallies[route.channel].taken.add(chunk.record_count, used)
         sending.sealed += used
-        self._spawn(self._send(seat, seat.sent(chunk.next), chunk, buffer, used))
+        sending.in_flight += 1
+        self._spawn(self._send(seat, seat.sent(chunk.next), chunk, buffer, used, sending))
 
     def _put_smaller(self, seat: SourceSeat, chunk: Chunk, used: int) -> None:
         """Seal a chunk whose envelope would have ``used`` bytes, more than there is room for, in several."""
@@ -216,7 +228,9 @@ class SeatSealing:
             if seat.epoch == epoch:
                 self._put(seat, each, Kind.RECORDS)
 
-    async def _send(self, seat: SourceSeat, entry: list[int], chunk: Chunk, buffer: bytearray, used: int) -> None:
+    async def _send(
+        self, seat: SourceSeat, entry: list[int], chunk: Chunk, buffer: bytearray, used: int, sending: Sending
+    ) -> None:
         side = self._side
         start, count = chunk.start, chunk.record_count
         del chunk  # what was read: only the envelope is kept until the cloud has it
@@ -229,6 +243,7 @@ class SeatSealing:
             return
         finally:
             side.budget.release(len(buffer))
+            sending.in_flight -= 1
         side.buffers.give_back(buffer)
         side.tallies[seat.route.channel].deliver(count, used)
         if seat.acknowledged(entry) and self._lane.open and not seat.reseal:  # never past what was refused

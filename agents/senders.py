@@ -30,13 +30,18 @@ _TRY_AGAIN = 2.0  # seconds after a session that the cloud would not take
 
 @dataclass
 class Sending:
-    """A session in use. ``sealed`` counts the bytes sealed in it, ``sealed_before`` those at the last look."""
+    """A session in use. ``sealed`` counts the bytes sealed in it, ``sealed_before`` those at the last look.
+
+    ``in_flight`` counts envelopes that the cloud has not acknowledged; ``as_of`` is the date of the last progress.
+    """
 
     outbound: OutboundSession
     readers: tuple[tuple[bytes, KeyPackage], ...]
     sealed: int = 0
     sealed_before: int = 0
+    in_flight: int = 0
     progress_number: int = 0
+    as_of: int = 0
 
     @property
     def reader_ids(self) -> frozenset[bytes]:
@@ -63,6 +68,7 @@ class Senders:
         for pattern in settings.seal_patterns:
             self._channels.setdefault(pattern.channel, set())
         self._sending: dict[str, Sending] = {}
+        self._replaced: list[tuple[str, Sending]] = []  # those that have not said their last word
         self._numbers: dict[str, int] = {}
         self._used: dict[bytes, int] = {}
         self._news = asyncio.Event()
@@ -102,6 +108,7 @@ class Senders:
             good = True
             for channel in [each for each, topics in self._channels.items() if topics]:
                 good = await self._look(channel) and good
+            await self._say_last_words()
             try:
                 async with asyncio.timeout(_LOOK_EVERY if good else _TRY_AGAIN):
                     await self._news.wait()
@@ -150,7 +157,14 @@ class Senders:
         if self.why.get(channel) != why:
             _log.warning("%s: %s", channel, why)
         self.why[channel] = why
-        self._sending.pop(channel, None)
+        self._replace(channel, None)
+
+    def _replace(self, channel: str, sending: Sending | None) -> None:
+        before = self._sending.pop(channel, None)
+        if before is not None:
+            self._replaced.append((channel, before))
+        if sending is not None:
+            self._sending[channel] = sending
 
     async def _begin(self, channel: str, readers: tuple[tuple[bytes, KeyPackage], ...], credential: bytes) -> None:
         now = clock.now()
@@ -175,14 +189,28 @@ class Senders:
         self._numbers[channel] = number
         self._used = grant.windows_used(readers, now, self._used)
         sending = Sending(outbound, readers)
-        self._sending[channel] = sending
+        self._replace(channel, sending)
         self.why[channel] = ""
         _log.info("%s: session %s for %d readers", channel, outbound.id.hex()[:8], len(readers))
         self._on_session(channel)
         await self._say_progress(channel, sending)
 
-    async def _say_progress(self, channel: str, sending: Sending) -> None:
+    async def _say_last_words(self) -> None:
+        """End the sessions that were replaced and of which the cloud has everything."""
+        ended = [each for each in self._replaced if not each[1].in_flight]
+        self._replaced = [each for each in self._replaced if each[1].in_flight]
+        for channel, sending in ended:
+            await self._say_progress(channel, sending, final=True)
+
+    async def finish(self) -> None:
+        """Say the last word of every session: nothing is sealed here any more."""
+        for channel in list(self._sending):
+            self._replace(channel, None)
+        await self._say_last_words()
+
+    async def _say_progress(self, channel: str, sending: Sending, *, final: bool = False) -> None:
         as_of, topics = self._progress_of(channel)
+        as_of = sending.as_of = max(as_of, sending.as_of)  # a later word is never older
         self.on_stated(sending.outbound, topics)  # before anybody can read it, and ask
         sending.progress_number += 1
         statement = progress.make(
@@ -190,7 +218,7 @@ class Senders:
             sending.progress_number,
             as_of,
             as_of + _NEXT_WORD_MS,
-            False,  # noqa: FBT003
+            final,
             topics,
             os.urandom,
         )

@@ -18,18 +18,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from sealwire.keys.progress import State
 from sealwire.keys.secrets import HOLD
-from sealwire.keys.source import SourcePartition
 from sealwire.keys.wire import SKEW
+from sealwire.keys.word import SourceTopic, Topic, Word, kept, later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sealwire.keys.progress import Progress, TopicProgress
     from sealwire.keys.session import InboundSession
+    from sealwire.keys.source import SourcePartition
+
+__all__ = ["Awaited", "Outlook", "Sign", "SourceTopic", "Stale", "Topic", "Word"]
+
+_age: Final = attrgetter("age")
 
 LATE: Final = 5_000
 """How much later than due (ms) a word may come."""
@@ -37,62 +42,6 @@ MOST: Final = 1 << 17
 """How many source partitions are kept in mind; further ones are not taken up."""
 UNNAMED: Final = 64
 """How many source partitions of a topic are listed that no word names."""
-
-
-class SourceTopic(NamedTuple):
-    """A topic of a site, in a channel; made anew under its name it is another one."""
-
-    channel: str
-    site: str
-    topic: str
-    topic_id: bytes
-
-    def partition(self, number: int) -> SourcePartition:
-        """Give one of its source partitions."""
-        return SourcePartition(*self, number)
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """What a session said last of a source partition. Times are ms, `due` by our own clock, the others by its sender's.
-
-    `final`: the session has ended with it.
-    """
-
-    session_id: bytes
-    member_id: bytes
-    made_at: int  # of the session
-    not_after: int  # of the session
-    number: int
-    as_of: int
-    next_by: int
-    due: int
-    final: bool
-    next: int
-    last_stable: int
-    state: State
-
-    @property
-    def age(self) -> tuple[int, int, int, bytes]:
-        """What tells the newest of several: the highest."""
-        return self.as_of, self.made_at, self.number, self.session_id
-
-    def live(self, now: int) -> bool:
-        """Tell whether its session may still be in use, by a clock five minutes behind ours."""
-        return not self.final and self.not_after + SKEW >= now
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """What was stated of a topic. ``since`` (ms, our clock) its number of partitions is known; ``words`` by partition.
-
-    The words of a partition are by session id. ``age`` is that of the word that told the count.
-    """
-
-    count: int
-    age: tuple[int, int, int, bytes]
-    since: int
-    words: Mapping[int, Mapping[bytes, Word]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +95,8 @@ class Outlook:
         """Give it without what is over: ended sessions, and topics that are gone for as long as a secret is held."""
         topics = {}
         for name, topic in self.topics.items():
-            words = {partition: _kept(known, now) for partition, known in topic.words.items()}
-            newest = [max(known.values(), key=_age) for known in words.values()]
-            if newest and all(word.state is State.GONE and word.as_of + HOLD + 2 * SKEW < now for word in newest):
+            words = {partition: kept(known, now) for partition, known in topic.words.items()}
+            if topic.gone and topic.said_gone + HOLD + 2 * SKEW < now:
                 continue  # whoever could have told otherwise is forgotten too
             topics[name] = replace(topic, words=words)
         return replace(self, topics=topics, size=sum(len(topic.words) for topic in topics.values()))
@@ -157,7 +105,7 @@ class Outlook:
 
     def words(self, source: SourcePartition) -> Mapping[bytes, Word]:
         """Give the words on a source partition, by session id."""
-        topic = self.topics.get(SourceTopic(source.channel, source.site, source.topic, source.topic_id))
+        topic = self.topics.get(_topic_of(source))
         return {} if topic is None else topic.words.get(source.partition, {})
 
     def newest(self, source: SourcePartition) -> Word | None:
@@ -205,10 +153,9 @@ class Outlook:
             return Stale(Sign.BEHIND, awaited.since, newest)
         if newest is None:
             return Stale(Sign.SILENT, self.begun, None) if now > self.begun + stale_after + LATE else None
-        heard = [word for word in words if word.as_of + SKEW >= newest.as_of]
-        if any(word.state is State.GONE for word in heard):
+        if self.topics[_topic_of(source)].gone:
             return None
-        due = max(word.due for word in heard)
+        due = max(word.due for word in words if word.as_of + SKEW >= newest.as_of)
         return Stale(Sign.SILENT, due, newest) if now > due + LATE else None
 
     def sources(self) -> Iterator[SourcePartition]:
@@ -222,9 +169,7 @@ class Outlook:
         Their owners are silent, or withheld from their birth.
         """
         for name, topic in self.topics.items():
-            if now <= topic.since + stale_after + LATE or len(topic.words) >= topic.count:
-                continue
-            if any(word.state is State.GONE for known in topic.words.values() for word in known.values()):
+            if now <= topic.since + stale_after + LATE or len(topic.words) >= topic.count or topic.gone:
                 continue
             # So many names are free among the first so many numbers, whatever count was stated.
             numbers = range(min(topic.count, len(topic.words) + UNNAMED))
@@ -255,36 +200,15 @@ def _told(
             room -= 1
         word = Word(*spoken, progress.final, each.next, each.last_stable, each.state)
         before = words.get(each.partition, {})
-        words[each.partition] = _kept({**before, session.id: _later(before.get(session.id), word)}, now)
-    return replace(known, words=words)
+        words[each.partition] = kept({**before, session.id: later(before.get(session.id), word)}, now)
+    gone = {each.state is State.GONE for each in said.partitions}
+    return replace(
+        known,
+        words=words,
+        said_gone=max(known.said_gone, progress.as_of if True in gone else -1),
+        said_there=max(known.said_there, progress.as_of if False in gone else -1),
+    )
 
 
-def _later(known: Word | None, word: Word) -> Word:
-    """Give the later of two words of one session on one source partition."""
-    if known is None:
-        return word
-    # The same word again is due as it was when it was heard first.
-    return max(known, word, key=lambda each: (_rank(each), -each.due))
-
-
-def _kept(words: Mapping[bytes, Word], now: int) -> Mapping[bytes, Word]:
-    """Leave out what nothing rests on any more: never the newest, nor its contemporaries.
-
-    A session whose time is over, and one of a sender that has spoken much later in another one. A final word stays as
-    long as others: without it an older word of its session, served again, would count.
-    """
-    newest = max(word.as_of for word in words.values())
-    spoke: dict[bytes, int] = {}
-    for word in words.values():
-        spoke[word.member_id] = max(spoke.get(word.member_id, 0), word.as_of)
-    return {
-        each: word
-        for each, word in words.items()
-        if word.as_of + SKEW >= newest
-        or (word.not_after + SKEW >= now and word.as_of + 2 * SKEW >= spoke[word.member_id])
-    }
-
-
-_age = attrgetter("age")
-# Beyond the number only for a sender that says two things under one: whichever comes first, one of them counts.
-_rank = attrgetter("number", "as_of", "next", "last_stable", "state", "next_by")
+def _topic_of(source: SourcePartition) -> SourceTopic:
+    return SourceTopic(source.channel, source.site, source.topic, source.topic_id)

@@ -12,7 +12,7 @@ from world import ORDERS, World, in_world
 
 from sealwire.agents.positions import Position
 from sealwire.agents.topics import lane_of
-from sealwire.keys.envelope import Compression, Kind, Place
+from sealwire.keys.envelope import Cause, Compression, Kind, Place
 from sealwire.keys.opening import Opened, open_envelope
 
 if TYPE_CHECKING:
@@ -171,6 +171,43 @@ async def test_what_the_source_lost_is_said_in_a_lost_envelope_and_on_it_goes(wo
     assert world.paris.got() == some(5) + some(5, 10)
     said = opened(world, mirror, 1).inner
     assert (said.kind, said.first, said.next) == (Kind.LOST, 5, 10)
+    assert mirror.state() == "flowing"
+
+
+@in_world
+async def test_what_was_read_before_the_source_lost_the_rest_is_sealed_before_the_loss(world: World) -> None:
+    sealer, mirror = await world.flow()
+    world.berlin.send(some(1))
+    await until(lambda: len(world.paris.got()) == 1)
+    sealer.agent.pass_on.clear()  # what is read waits at Faust
+    for number in range(1, 4):
+        world.berlin.send(some(1, number))
+    await until(lambda: sealer.seat().seat is not None and sealer.seat().seat.offset == 4)  # type: ignore[union-attr]
+    world.berlin.kafka.at("orders").truncate(9)
+    world.berlin.send(some(1, 9))
+    await until(lambda: sealer.seat().seat is None)
+    sealer.agent.pass_on.set()
+    await until(lambda: len(world.paris.got()) == 5)
+    assert world.paris.got() == some(4) + some(1, 9)
+    said = [opened(world, mirror, offset).inner for offset in range(world.envelopes.end)]
+    lost = [(each.first, each.next, each.cause) for each in said if each.kind is Kind.LOST]
+    assert lost == [(4, 9, Cause.DELETED)]
+
+
+@in_world
+async def test_a_source_whose_beginning_went_before_anything_was_sealed_begins_where_it_begins_now(
+    world: World,
+) -> None:
+    sealer, mirror = world.sealer(), world.mirror()
+    world.berlin.send(some(3))
+    await sealer.start()  # without a reader nothing is sealed
+    await until(lambda: sealer.lanes.open and any(w.seats for w in sealer.works) and sealer.seat().sealed_to == 0)
+    world.berlin.kafka.at("orders").truncate(3)
+    world.berlin.send(some(2, 3))
+    await mirror.start()
+    await until(lambda: len(world.paris.got()) == 2)
+    first = opened(world, mirror, 0).inner
+    assert (first.kind, first.first, first.log_start) == (Kind.RECORDS, 3, True)
     assert mirror.state() == "flowing"
 
 

@@ -45,6 +45,11 @@ def said(world: World, mirror: Station) -> list[Progress]:
     return found
 
 
+def nexts(about: Progress) -> dict[int, int]:
+    """How far a progress statement says that each partition is sealed."""
+    return {each.partition: each.next for topic in about.topics for each in topic.partitions}
+
+
 @in_world
 async def test_without_a_reader_sealing_holds_and_goes_on_when_one_comes(world: World) -> None:
     sealer = world.sealer()
@@ -149,7 +154,7 @@ async def test_progress_is_published_and_readable_by_those_who_were_granted_the_
     world.cloud.grow("acme.orders", 3)
     _, mirror = await world.flow()
     world.berlin.send(some(4))
-    await until(lambda: any(p.topics and p.topics[0].partitions[0].next == 4 for p in said(world, mirror)))
+    await until(lambda: {0: 4, 1: 0, 2: 0} in [nexts(p) for p in said(world, mirror)])
     last = said(world, mirror)[-1]
     (topic,) = last.topics
     assert (topic.topic, topic.topic_id) == ("orders", world.berlin.kafka.topics["orders"][0])
@@ -173,6 +178,104 @@ async def test_progress_says_when_a_source_partition_is_held(world: World) -> No
 
     await until(lambda: states() == {State.HELD})
     assert said(world, mirror)[-1].topics[0].partitions[0].next == 0
+
+
+@in_world
+async def test_a_session_that_is_replaced_says_its_last_word_when_the_cloud_has_all_of_it(world: World) -> None:
+    sealer, mirror = await world.flow()
+    first = current(sealer)
+    assert first is not None
+    world.envelopes.acked.clear()
+    world.berlin.send(some(4))
+    await until(lambda: first.in_flight == 1)
+    world.clock.ahead += 56 * MINUTE
+    await until(lambda: current(sealer) is not first)
+    await until(lambda: any(p.session_id != first.outbound.id for p in said(world, mirror)))
+    assert not any(p.final for p in said(world, mirror))
+    world.envelopes.acked.set()
+    await until(lambda: any(p.final for p in said(world, mirror)))
+    (last,) = [p for p in said(world, mirror) if p.final]
+    assert (last.session_id, nexts(last)) == (first.outbound.id, {0: 4})
+    assert last.number == max(p.number for p in said(world, mirror) if p.session_id == first.outbound.id)
+
+
+@in_world
+async def test_a_worker_that_is_asked_to_stop_says_a_last_word_of_all_that_it_sealed(world: World) -> None:
+    sealer, mirror = await world.flow()
+    world.berlin.send(some(4))
+    await until(lambda: len(world.paris.got()) == 4)
+    await sealer.stop()
+    await until(lambda: any(p.final for p in said(world, mirror)))
+    last = said(world, mirror)[-1]
+    assert (last.final, nexts(last)) == (True, {0: 4})
+    assert last.next_by > last.as_of  # the session is over, its duty is not
+
+
+@in_world
+async def test_a_last_word_that_the_cloud_does_not_take_keeps_no_worker_from_stopping(
+    world: World,
+) -> None:
+    sealer, _ = await world.flow()
+    world.cloud.at("acme.sessions").acked.clear()
+    await sealer.stop()
+
+
+@in_world
+async def test_a_topic_that_is_gone_is_said_to_be_and_nobody_waits_for_a_word_of_it(world: World) -> None:
+    sealer, mirror = await world.flow()
+    world.berlin.send(some(4))
+    await until(lambda: len(world.paris.got()) == 4)
+    topic_id = world.berlin.kafka.topics["orders"][0]
+    del world.berlin.kafka.topics["orders"]
+
+    def gone() -> list[tuple[bytes, int]]:
+        topics = [topic for p in said(world, mirror)[-1:] for topic in p.topics]
+        return [(t.topic_id, each.next) for t in topics for each in t.partitions if each.state is State.GONE]
+
+    await until(lambda: gone() == [(topic_id, 4)])
+    world.berlin.kafka.make("orders")
+    await until(lambda: len([t for p in said(world, mirror)[-1:] for t in p.topics]) == 2)
+    assert gone() == [(topic_id, 4)]
+    await until(lambda: {row["source"] for row in mirror.side.snapshot()["partitions"]} == {"gone", "live"})
+    await sealer.kill()
+    world.clock.ahead += 2 * MINUTE
+    await until(lambda: any(row["stale"] for row in mirror.side.snapshot()["partitions"]))
+    rows = {row["topic_id"]: row for row in mirror.side.snapshot()["partitions"]}
+    assert rows[topic_id.hex()]["stale"] == ""
+
+
+@in_world
+async def test_a_topic_made_anew_while_nobody_sealed_is_gone_under_its_former_id(world: World) -> None:
+    sealer, mirror = await world.flow()
+    world.berlin.send(some(4))
+    await until(lambda: ("orders", 0) in world.berlin.committed)
+    await sealer.kill()
+    former = world.berlin.kafka.topics["orders"][0]
+    world.berlin.kafka.make("orders")
+    world.berlin.send(some(2))
+    again = world.sealer(sealer.store)
+    await again.start()
+
+    def last() -> dict[bytes, list[tuple[int, State]]]:
+        topics = [topic for p in said(world, mirror)[-1:] for topic in p.topics]
+        return {topic.topic_id: [(each.next, each.state) for each in topic.partitions] for topic in topics}
+
+    anew = world.berlin.kafka.topics["orders"][0]
+    await until(lambda: last() == {former: [(4, State.GONE)], anew: [(2, State.LIVE)]})
+
+
+@in_world
+async def test_a_topic_of_which_nothing_is_sealed_here_is_stated_with_its_count(world: World) -> None:
+    world.cloud.make("acme.orders")  # the sealer seats no partition beyond it
+    world.berlin.kafka.grow("orders", 2)
+    _, mirror = await world.flow()
+
+    def held() -> dict[int, State]:
+        topics = [topic for p in said(world, mirror)[-1:] for topic in p.topics]
+        return {each.partition: each.state for topic in topics for each in topic.partitions}
+
+    await until(lambda: held() == {0: State.LIVE, 1: State.HELD})
+    assert said(world, mirror)[-1].topics[0].partition_count == 2
 
 
 @in_world

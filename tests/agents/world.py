@@ -239,6 +239,7 @@ class Station:
         await self.lanes.on_revoked()
         await self.side.commit()
         await self._end()
+        await self.side.close()
 
     async def kill(self) -> None:
         """End at once: nothing more is read or written."""

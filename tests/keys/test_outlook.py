@@ -214,6 +214,18 @@ def test_only_gone_ends_the_duty_and_never_what_was_stated_before() -> None:
     assert sign(outlook, NOW + YEAR, cursor=99, awaited=Awaited(100, NOW)) is Sign.BEHIND
 
 
+def test_a_topic_is_gone_with_all_its_partitions_whoever_said_so_of_one_until_somebody_says_otherwise() -> None:
+    outlook = heard(said(100, count=2), of=session("two", member="bert"))
+    outlook = heard(said(100, count=2, partition=1, state=State.GONE), outlook=outlook)
+    assert sign(outlook, NOW + YEAR) is None
+    assert list(outlook.unnamed(NOW + YEAR, STALE_AFTER)) == []
+    soon, late = NOW + SKEW, NOW + SKEW + 1
+    still = heard(said(100, number=2, at=soon, count=2, partition=1), now=soon, outlook=outlook)
+    assert sign(still, NOW + YEAR) is None  # whose clock is right, nobody knows
+    there = heard(said(100, number=3, at=late, count=2, partition=1), now=late, outlook=outlook)
+    assert sign(there, NOW + YEAR) is Sign.SILENT
+
+
 @pytest.mark.parametrize("state", [State.LIVE, State.SOURCE_AWAY, State.HELD])
 def test_whoever_says_that_its_source_is_away_or_held_speaks_on(state: State) -> None:
     outlook = heard(said(100, state=state))
