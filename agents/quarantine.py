@@ -70,7 +70,7 @@ class Quarantine:
             self._places.popitem(last=False)
         session_id = read_header(envelope).session_id
         session = self._control.sessions.get(session_id)
-        sender = session.member_id if session is not None else bytes(32)
+        sender, name = (bytes(32), "") if session is None else (session.member_id, session.name)
         self._waiting.append(
             Quarantined(
                 refusal.reason,
@@ -81,6 +81,7 @@ class Quarantine:
                 offset,
                 session_id,
                 sender,
+                name,
                 clock.now(),
                 bytes(envelope),
             )

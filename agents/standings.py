@@ -85,6 +85,7 @@ class Standing:
             "lag": max(lag, 0) if lag is not None else None,
             "session": self.session.hex(),
             "records": self.delivered,
+            "next": self.cursor.next,
             "reason": reason,
             "gap": [gap.first, gap.next] if gap is not None else None,
             "since_ms": self.since if state is not State.FLOWING else None,

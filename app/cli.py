@@ -25,6 +25,10 @@ COMMANDS: Final = {
     "up": ("commands_node", "up", "Run a node's workers, and keep them running."),
     "status": ("commands_node", "status", "Show what a node's workers do, and what holds them up."),
     "health": ("commands_node", "health", "Ask a node's workers whether they are alive or ready: an exit code."),
+    "held": ("commands_held", "held", "List what waits or is held, since when, why, and what helps."),
+    "accept-gap": ("commands_held", "accept_gap", "Let a source partition pass the span that it waits for."),
+    "rewind": ("commands_held", "rewind", "Let a source partition go back, or go on from where it stands."),
+    "quarantine": ("commands_held", "quarantine", "Look at refused envelopes that members truly signed."),
     "verify": ("commands_verify", "verify", "Prove that the sink has what the source has, record by record."),
     "inspect": ("commands_inspect", "inspect", "Show what an envelope in the cloud shows, and what it holds."),
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaError
 
+from sealwire.agents.topic_names import OURS
 from sealwire.app.faults import Failure
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def words(error: KafkaError, bootstrap: str, topic: str) -> Failure | None:
             "Is it the right client file (--kafka-config), and its key still valid?",
         )
     if error.code() in _NO_TOPIC:
+        if topic.startswith(OURS):
+            return Failure(f"There is no topic {topic} at {bootstrap}.", "sealwire site init NODE.yaml makes it.")
         own = topic.endswith((".control", ".sessions", ".requests"))
         return Failure(
             f"There is no topic {topic} at {bootstrap}.",

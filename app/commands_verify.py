@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from sealwire.app import clientfile, options, screen
-from sealwire.app.config import require
+from sealwire.app import options, screen
 from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure
 from sealwire.app.options import say
 from sealwire.app.verify_export import Asked, Bound
@@ -82,20 +80,11 @@ def verify(
             code=CONFIGURATION,
         )
     if export is not None:
-        return _export(_node(node_file, config), export, Asked(topics, begin, end), as_json=as_json)
+        return _export(options.node(node_file, config), export, Asked(topics, begin, end), as_json=as_json)
     assert against is not None  # noqa: S101 - one of them is there
     if begin or end:
         raise Failure("--from and --to are for --export.", "The file says what is compared.", code=CONFIGURATION)
-    return _against(_node(node_file, config), against, topics, as_json=as_json)
-
-
-def _node(node_file: Path, config: Path | None) -> Node:
-    """Read NODE.yaml, with another login for its local cluster where one is given."""
-    node = require(node_file)
-    if config is None:
-        return node
-    local = clientfile.cluster(None, config, otherwise=node.local.bootstrap, embedded=node.local.embedded)
-    return replace(node, local=local)
+    return _against(options.node(node_file, config), against, topics, as_json=as_json)
 
 
 def _export(node: Node, file: Path, asked: Asked, *, as_json: bool) -> int:

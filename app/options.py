@@ -6,6 +6,7 @@ import functools
 import signal
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from sealwire.agents.settings import Cluster
+    from sealwire.agents.settings import Cluster, Direction
+    from sealwire.app.config import Node
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
 DIRECTORY: Final = click.Path(path_type=Path, file_okay=False)
@@ -32,6 +34,26 @@ class Stopped(BaseException):
 def say(words: str) -> None:
     """Write a line for the person at the terminal: to standard error, so that output can be piped on."""
     click.echo(words, err=True)
+
+
+def node(node_file: Path, config: Path | None, *, needs: Direction | None = None) -> Node:
+    """Read NODE.yaml, with another login for its local cluster where a client file is given.
+
+    Raises `Faults`, and `Failure` where it has no mapping in the direction that is needed.
+    """
+    from sealwire.app.config import require  # noqa: PLC0415
+
+    found = require(node_file)
+    if needs is not None and needs not in found.directions:
+        raise Failure(
+            f"{node_file} has no mapping to {needs}: there is nothing of it to decide here.",
+            "It is decided at the receiving site." if needs == "open" else "",
+            code=CONFIGURATION,
+        )
+    if config is None:
+        return found
+    local = clientfile.cluster(None, config, otherwise=found.local.bootstrap, embedded=found.local.embedded)
+    return replace(found, local=local)
 
 
 def project_directory(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,7 +19,8 @@ from sealwire.keys.standing import VERSION, versioned
 class Quarantined:
     """A refused envelope: why, where in the cloud it was found, in whose session it was sealed, and when that was seen.
 
-    ``at`` is ms. ``envelope`` is as the cloud served it: whoever has the session's secret can open it.
+    ``sender`` is the member id, ``name`` what the member was called in that session. ``at`` is ms. ``envelope`` is as
+    the cloud served it: whoever has the session's secret can open it.
     """
 
     reason: Reason
@@ -30,6 +31,7 @@ class Quarantined:
     offset: int
     session_id: bytes
     sender: bytes
+    name: str
     at: int
     envelope: bytes = field(repr=False)
 
@@ -57,6 +59,7 @@ class _Fields(wire.Fields, frozen=True):
     offset: wire.Offset
     session_id: wire.Id
     sender: wire.Id
+    name: str
     at: wire.Time
     envelope: bytes
 

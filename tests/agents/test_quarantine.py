@@ -54,6 +54,7 @@ async def test_what_a_member_seals_and_may_not_is_kept_with_its_reason_place_and
         Reason.NOT_AUTHORISED, "acme.orders", 0, offset,
     )  # fmt: skip
     assert found.sender == sealer.store.secrets.identity.member_id
+    assert found.name.startswith("s")
     assert found.session_id == sealer.side.senders.current("orders").outbound.id  # type: ignore[union-attr]
     assert found.topic_id == world.cloud.topics["acme.orders"][0]
     assert "speaks for site rome" in found.detail

@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 from sealwire.agents.metrics import METRICS, MOST_PARTITIONS, MOST_TOPICS
-from sealwire.app import cli, config
+from sealwire.app import cli, config, cures
+from sealwire.keys.cursor import TABLE as TABLE_OF_CURSORS
+from sealwire.keys.order import NEVER_PASSED, Kind
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docs/OPERATIONS.md"
+CURES = re.compile(r"(<!-- cures: [^>]*-->\n)(.*?)(<!-- /cures -->)", re.DOTALL)
 TABLE = re.compile(r"(<!-- metrics: [^>]*-->\n)(.*?)(<!-- /metrics -->)", re.DOTALL)
 
 
@@ -21,6 +24,23 @@ def table() -> str:
         for row in METRICS
     ]
     return "\n".join(lines) + "\n"
+
+
+def cures_table() -> str:
+    """Each Reason that stops a source partition, what happened, and what a person does."""
+    lines = ["| Reason | what happened | what to do | the order |", "| --- | --- | --- | --- |"]
+    for reason, cure in cures.CURES.items():
+        order = "`accept-gap`" if cure.order is Kind.ACCEPT_GAP else "`rewind`" if cure.order else "-"
+        lines.append(f"| `{reason}` | {cure.happened} | {cure.do} | {order} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_every_reason_that_stops_a_source_partition_has_its_line_in_the_runbook() -> None:
+    found = CURES.search(FILE.read_text())
+    assert found is not None
+    assert found[2] == cures_table(), "write it anew: python tests/house/test_operations.py"
+    stops = {reason for _step, reason in TABLE_OF_CURSORS.values() if reason is not None}
+    assert [reason for reason in stops | NEVER_PASSED if f"| `{reason}` |" not in found[2]] == []
 
 
 def test_the_table_of_metrics_is_the_codes() -> None:
@@ -45,7 +65,7 @@ def test_every_link_and_every_test_that_it_names_is_there() -> None:
 
 def test_every_command_in_it_is_one() -> None:
     text = FILE.read_text()
-    for words in re.findall(r"`sealwire ((?:[a-z]+ ?)+)", text):
+    for words in re.findall(r"`sealwire ((?:[a-z-]+ ?)+)", text):
         assert words.split()[0] in cli.COMMANDS, words
 
 
@@ -55,5 +75,6 @@ def test_every_unit_it_names_is_there() -> None:
 
 
 if __name__ == "__main__":
-    FILE.write_text(TABLE.sub(lambda found: found[1] + table() + found[3], FILE.read_text()))
+    text = TABLE.sub(lambda found: found[1] + table() + found[3], FILE.read_text())
+    FILE.write_text(CURES.sub(lambda found: found[1] + cures_table() + found[3], text))
     sys.exit(0)

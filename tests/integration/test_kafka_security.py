@@ -26,6 +26,8 @@ from traffic import await_count, await_whole, differences, read_all
 
 from sealwire.agents.client import diagnose
 from sealwire.app import clientfile
+from sealwire.app.cloudlog import CloudLog
+from sealwire.app.faults import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +68,7 @@ def grant_all(clusters: Clusters) -> None:
     allow(clusters.cloud, "mirror", rights("mirror cloud", **lisbon))
     allow(clusters.sink, "mirror-at-home", rights("mirror local", **lisbon))
     allow(clusters.sink, "keeper", rights("administrator receiving", **lisbon))
+    allow(clusters.sink, "operator", rights("operator local", **lisbon))
     allow(clusters.cloud, "authority", rights("authority cloud", **berlin))
     allow(clusters.cloud, "administrator", rights("administrator cloud", **berlin))
 
@@ -117,6 +120,22 @@ def test_with_the_least_rights_every_record_arrives_over_scram_plain_and_certifi
     assert differences(read_all(clusters.source, TOPIC), read_all(clusters.sink, TOPIC)) == []
     for node in (guarded.sealer, guarded.mirror):
         assert "All flows." in sealwire("status", node.file)
+
+
+def test_an_operator_looks_and_decides_with_rights_that_the_workers_do_not_have(
+    guarded: Guarded, clusters: Clusters
+) -> None:
+    mirror, secured = guarded.mirror, clusters.sink.secured
+    login = secured.certificate_file(guarded.world.directory / "operator.config", "operator")
+    assert "Nothing waits and nothing is held" in sealwire("held", mirror.file, "--kafka-config", login)
+    assert "The quarantine is empty." in sealwire("quarantine", "list", mirror.file, "--kafka-config", login)
+    orders = f"_sealwire.{PROJECT}.lisbon.orders"
+    with CloudLog(clientfile.cluster(None, login), print) as log:
+        assert log.publish(orders, b"", b"no order", seconds=20) == 0
+    await_(lambda: mirror.said("is no order that this release knows"), "the mirror to read it")
+    own = clientfile.cluster(None, guarded.world.local["mirror"])
+    with CloudLog(own, print) as log, pytest.raises(Failure, match="does not let this login use topic"):
+        log.publish(orders, b"", b"no order", seconds=20)
 
 
 @pytest.mark.parametrize(

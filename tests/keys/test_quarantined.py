@@ -11,7 +11,17 @@ from sealwire.keys.quarantined import Quarantined
 from sealwire.keys.reason import Reason, Rejected
 
 KEPT = Quarantined(
-    Reason.MISPLACED, "x", "acme.orders", seeded("t", 16), 3, 2**40, seeded("session"), seeded("sender"), NOW, b"sealed"
+    Reason.MISPLACED,
+    "x",
+    "acme.orders",
+    seeded("t", 16),
+    3,
+    2**40,
+    seeded("session"),
+    seeded("sender"),
+    "anna",
+    NOW,
+    b"sealed",
 )
 
 
@@ -26,6 +36,7 @@ KEPT = Quarantined(
         st.integers(0, 2**63 - 1),
         st.binary(min_size=32, max_size=32),
         st.binary(min_size=32, max_size=32),
+        st.text(),
         st.integers(0, 2**53),
         st.binary(),
     )
