@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sealwire.agents.ports import Reader
     from sealwire.keys.history import History, Run
 
-MOST_OUTSIDE = 1_000_000
+MOST_OUTSIDE = 250_000
 """Records outside every run that are looked at in each sink partition; more are only counted."""
 GONE = "the sink no longer has it"
 

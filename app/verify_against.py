@@ -17,7 +17,7 @@ from sealwire.app.verify_export import is_compacted
 from sealwire.keys import digestfile
 from sealwire.keys import root as roots
 from sealwire.keys.comparison import Comparison
-from sealwire.keys.history import history
+from sealwire.keys.history import History
 from sealwire.keys.reason import Reason, Rejected
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sealwire.keys.digestfile import DigestFile
     from sealwire.keys.source import SourcePartition
 
-    Told = dict[tuple[str, int], dict[SourcePartition, list[Record]]]  # by sink topic and partition
+    Told = dict[tuple[str, int], dict[SourcePartition, History]]  # by sink topic and partition
 
 _CURES: Final = {
     Reason.FOREIGN: "It is the file that `sealwire verify --export` wrote at the sending site.",
@@ -121,7 +121,7 @@ class _Comparing:
     ) -> None:
         self._node, self._say, self._admin, self._reader = node, say, admin, reader
         self._wanted = {each.source: each for each in told.partitions if not names or each.source.topic in names}
-        self._records: Told = {}
+        self._ledger: Told = {}
         self.report = Report(told, tuple(self._wanted.values()))
 
     async def run(self, ledger: LedgerReading) -> Report:
@@ -143,13 +143,13 @@ class _Comparing:
     def _told(self, sink_topic: str, record: Record) -> None:
         if record.delivered is not None or record.order is not None:
             where = (sink_topic, record.cursor.source.partition)  # that of the source, always
-            self._records.setdefault(where, {}).setdefault(record.cursor.source, []).append(record)
+            self._ledger.setdefault(where, {}).setdefault(record.cursor.source, History()).tell(record)
 
     def _sinks(self) -> list[tuple[str, int]]:
-        return sorted(where for where in self._records if self._of(where))
+        return sorted(where for where in self._ledger if self._of(where))
 
     def _of(self, where: tuple[str, int]) -> list[SourcePartition]:
-        return sorted(self._records[where].keys() & self._wanted.keys())
+        return sorted(self._ledger[where].keys() & self._wanted.keys())
 
     @staticmethod
     def _there(where: tuple[str, int], facts: dict[str, TopicFacts]) -> bool:
@@ -161,10 +161,10 @@ class _Comparing:
     async def _audit(self, where: tuple[str, int], facts: TopicFacts, settled: int) -> None:
         deliveries = {
             source: Delivery(
-                history(records, facts.topic_id),
+                told.end(facts.topic_id),
                 Comparison(self._wanted[source]) if source in self._wanted else None,
             )
-            for source, records in self._records[where].items()
+            for source, told in self._ledger[where].items()
         }
         window = Window(await self._reader.log_start(*where), await self._end(where), settled)
         self._say(f"reading {where[0]}[{where[1]}]")

@@ -18,7 +18,7 @@ from sealwire.keys.stretch import Stretch, Taken
 
 if TYPE_CHECKING:
     from sealwire.keys.digests import Block, Exported
-    from sealwire.keys.history import Run
+    from sealwire.keys.history import Passed, Run
 
 __all__ = ["Comparison", "Finding", "Kind", "Left", "Taken"]
 
@@ -41,7 +41,7 @@ class Comparison:
         self._reached = exported.span.first  # the source offset before which everything is told
         self._next: int | None = None  # the source offset after the last run
         self._stretch = Stretch()
-        self._notes: list[Run] = []
+        self._notes: list[Passed] = []
         self._position: int | None = None  # the number at which the next block begins, if that is known
         self._pending: list[Block] = []
         self._pending_from: int | None = None
@@ -54,8 +54,7 @@ class Comparison:
         if self._next != span.first or cut:
             self._begin(span, cut=cut)
         self._stretch.append(span, taken, cut=cut)
-        if run.passed:
-            self._notes.append(run)
+        self._notes += run.passed
         self._next = span.next
         while self._at < len(blocks) and blocks[self._at].next <= span.next:
             self._judge(blocks[self._at])
@@ -210,11 +209,11 @@ class Comparison:
     def _too_few(self, finding: Finding) -> None:
         """Tell what is missing from what was passed on the record, which cannot be more than the offsets passed."""
         missing, span = finding.records, finding.span
-        for run in self._notes:
-            both = Span(max(run.span.first, span.first), min(run.span.next, span.next))
+        for passed_on in self._notes:
+            both = Span(max(passed_on.span.first, span.first), min(passed_on.span.next, span.next))
             passed = min(missing, len(both))
             if passed:
-                self.passed.append(Left(both, run.passed, passed))
+                self.passed.append(Left(both, passed_on.why, passed))
                 missing -= passed
         if missing:
             self.findings.append(replace(finding, records=missing))

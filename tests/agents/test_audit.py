@@ -197,7 +197,7 @@ async def test_what_a_crash_delivered_twice_is_told_as_duplicates_without_a_ledg
     world.deliver(200, some(100, 200))
     comparison, found = await world.audited()
     (finding,) = comparison.findings
-    assert (finding.kind, finding.records, finding.span) == (Kind.DUPLICATED, 100, Span(100, 200))
+    assert (finding.kind, finding.records, finding.span) == (Kind.DUPLICATED, 100, Span(100, 300))
     assert (finding.sink, finding.extra) == (Span(100, 200), tuple(range(100, 200)))
     assert found.told.foreign == 0
 
@@ -281,8 +281,8 @@ async def test_what_retention_took_at_the_sink_is_not_compared() -> None:
     comparison, _ = await world.audited()
     assert comparison.findings == []
     assert [(left.span, left.why) for left in comparison.left] == [
-        (Span(0, 1200), audit.GONE),
-        (Span(1200, 2000), "delivery begins behind it, or inside its block"),
+        (Span(0, 1000), audit.GONE),
+        (Span(1000, 2000), "the sink no longer has all of it"),
     ]
     assert comparison.compared == 1000
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sealwire.keys.comparison import Comparison, Finding, Kind, Taken
 from sealwire.keys.digests import BLOCK, Blocks, Exported, record_digest
 from sealwire.keys.finding import resolved
-from sealwire.keys.history import Run
+from sealwire.keys.history import Passed, Run
 from sealwire.keys.reason import Misuse
 from sealwire.keys.source import SourcePartition, Span
 
@@ -253,7 +253,7 @@ def test_a_span_that_a_person_accepted_is_passed_and_not_missing() -> None:
     records = [digest(offset) for offset in range(end)]
     comparison = Comparison(site.exported)
     comparison.take(Run(Span(0, 1500), Span(0, 1500)), Taken(range(1500), records[:1500]))
-    comparison.take(Run(Span(1500, 1600), passed="accepted by anna"), Taken())
+    comparison.take(Run(Span(1500, 1600), passed=(Passed(Span(1500, 1600), "accepted by anna"),)), Taken())
     comparison.take(Run(Span(1600, end), Span(1500, end - 100)), Taken(range(1500, end - 100), records[1600:]))
     comparison.close()
     assert comparison.findings == []
@@ -268,7 +268,7 @@ def test_more_missing_than_was_passed_on_the_record_is_a_finding() -> None:
     records = [digest(offset) for offset in range(end)]
     comparison = Comparison(site.exported)
     comparison.take(Run(Span(0, 1500), Span(0, 1500)), Taken(range(1500), records[:1500]))
-    comparison.take(Run(Span(1500, 1501), passed="the source lost it"), Taken())
+    comparison.take(Run(Span(1500, 1501), passed=(Passed(Span(1500, 1501), "the source lost it"),)), Taken())
     comparison.take(Run(Span(1501, end), Span(1500, end - 1)), Taken(range(1500, end - 2), records[1502:]))
     comparison.close()
     assert [(finding.kind, finding.records) for finding in comparison.findings] == [(Kind.MISSING, 1)]
