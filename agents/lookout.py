@@ -18,7 +18,7 @@ from sealwire.agents.topics import lane_of
 from sealwire.keys.cursor import Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sealwire.agents.mirror import OpenWork
     from sealwire.agents.opening_side import Opening
@@ -74,6 +74,11 @@ class Lookout:
         self._look_at_seen(this)
         self._look_for_unseen(this)
         self._tell()
+
+    @property
+    def unseen(self) -> Iterable[Standing]:
+        """Those of which nothing has come."""
+        return self._unseen.values()
 
     def rows(self) -> list[dict[str, Any]]:
         """Describe those of which nothing has come, as status shows them."""

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
+from sealwire.agents.healer import Healer
 from sealwire.agents.lookout import Lookout
 from sealwire.agents.mirror import OpenWork
 from sealwire.agents.neighbours import Neighbours
@@ -61,6 +62,7 @@ class Opening(Side):
         self.orders = Orders(settings.orders_topic, local_reader, watch, self._works)
         self.progress = ProgressWords(control, self._cloud_topics)
         self.lookout = Lookout(self, self._works)
+        self.healer = Healer(self, self._works)
 
     def _cloud_topics(self, channel: str) -> list[str]:
         return [route.cloud_topic for route in self.watch.facts.routes if route.channel == channel]
@@ -129,8 +131,16 @@ class Opening(Side):
 
     def tasks(self) -> list[Any]:
         """Return what runs for as long as the worker does."""
-        lasting = [self.keep_looking_ahead(), self.keep_trying(), self.neighbours.keep(), self.orders.keep()]
-        return [*lasting, self.quarantine.keep_writing(), self.progress.keep(), self.lookout.keep()]
+        return [
+            self.keep_looking_ahead(),
+            self.keep_trying(),
+            self.neighbours.keep(),
+            self.orders.keep(),
+            self.quarantine.keep_writing(),
+            self.progress.keep(),
+            self.lookout.keep(),
+            self.healer.keep(),
+        ]
 
     async def commit(self) -> None:
         """Cursors are written as they move: nothing is left to do here."""
@@ -166,6 +176,7 @@ class Opening(Side):
 
     def _row(self, standing: Standing) -> dict[str, Any]:
         row = standing.row()
+        row["why"] = "; ".join(each for each in (row["why"], self.healer.words(standing.cursor.source)) if each)
         lacking = self.sink.lacking.get((standing.sink_topic, standing.cursor.source.partition))
         return {**row, "state": "waiting", "why": lacking} if lacking and row["state"] == "flowing" else row
 

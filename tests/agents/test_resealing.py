@@ -29,6 +29,20 @@ def source_of(world: World, partition: int = 0) -> SourcePartition:
     return SourcePartition("orders", "berlin", "orders", world.berlin.kafka.topics["orders"][0], partition)
 
 
+async def asking(world: World) -> tuple[Station, Station]:
+    """Both run, and the session that the mirror knows has named the source partition."""
+    sealer, mirror = await flowing(world)
+    source = source_of(world)
+
+    def named() -> bool:
+        sessions = sealer.side.resealing._serving.sessions  # type: ignore[union-attr]
+        newest = max(mirror.control.sessions.values(), key=lambda each: each.made_at)
+        return newest.id in sessions and source in sessions[newest.id].named
+
+    await until(named)
+    return sealer, mirror
+
+
 def ask(world: World, mirror: Station, span: Span, *, store: Store | None = None, life: int = 60_000) -> bytes:
     """Ask under the newest session that the mirror knows, as itself or as another member."""
     who = (store or mirror.store).secrets
@@ -64,7 +78,7 @@ def sealer_counters(sealer: Station) -> dict[str, int]:
 
 @in_world
 async def test_a_span_is_sealed_again_under_the_present_session_and_says_so(world: World) -> None:
-    sealer, mirror = await flowing(world)
+    sealer, mirror = await asking(world)
     await one_by_one(world, 5, 1)
     position = sealer.seat().position
     ask(world, mirror, Span(2, 4))
@@ -72,7 +86,8 @@ async def test_a_span_is_sealed_again_under_the_present_session_and_says_so(worl
     (inner,) = resealed(world, mirror, 6)
     assert (inner.kind, inner.flags, inner.span, inner.record_count) == (Kind.RECORDS, RESEAL, Span(2, 4), 2)
     assert opened(world, mirror, 6).batches == b"".join(world.berlin.kafka.at("orders").batches[2:4])
-    assert sealer.seat().position == position
+    await sealer.side.commit()
+    assert (sealer.seat().position, world.berlin.committed["orders", 0].offset) == (position, position)
     await one_by_one(world, 1, 6)
     await until(lambda: world.paris.got() == some(7))
     assert mirror.side.counters["duplicates"] == 1
@@ -80,7 +95,7 @@ async def test_a_span_is_sealed_again_under_the_present_session_and_says_so(worl
 
 @in_world
 async def test_what_flows_goes_on_beside_a_span_that_is_sealed_again(world: World) -> None:
-    sealer, mirror = await flowing(world)
+    sealer, mirror = await asking(world)
     for number in range(1, 40):
         world.berlin.send(some(1, number))
     await until(lambda: len(world.paris.got()) == 40)
@@ -95,7 +110,7 @@ async def test_what_flows_goes_on_beside_a_span_that_is_sealed_again(world: Worl
 
 @in_world
 async def test_what_the_source_no_longer_has_is_sealed_as_lost_and_held_until_a_person_decides(world: World) -> None:
-    sealer, mirror = await flowing(world)
+    sealer, mirror = await asking(world)
     world.envelopes.show(1)
     await one_by_one(world, 5, 1)
     for offset in (1, 2, 3):
@@ -105,6 +120,7 @@ async def test_what_the_source_no_longer_has_is_sealed_as_lost_and_held_until_a_
     await until(lambda: mirror.state() == "waiting")
     ask(world, mirror, Span(1, 4))
     await until(lambda: mirror.state() == "held")
+    await until(lambda: sealer_counters(sealer)["spans sealed again"] == 1)
     lost, rest = resealed(world, mirror, 6)
     assert (lost.kind, lost.cause, lost.flags, lost.span) == (Kind.LOST, Cause.DELETED, RESEAL, Span(1, 3))
     assert (rest.kind, rest.flags, rest.span) == (Kind.RECORDS, RESEAL, Span(3, 4))
@@ -116,7 +132,7 @@ async def test_what_the_source_no_longer_has_is_sealed_as_lost_and_held_until_a_
 
 @in_world
 async def test_a_member_gets_no_history_from_before_its_admission(world: World) -> None:
-    sealer, mirror = await flowing(world)
+    sealer, mirror = await asking(world)
     await one_by_one(world, 3, 1)
     late = world.member("late", "paris", admitted=world.clock.now())
     await until(lambda: sealer.control.trust.credential_of(late.secrets.identity.member_id))
@@ -134,7 +150,7 @@ async def test_a_member_gets_no_history_from_before_its_admission(world: World) 
 
 @in_world
 async def test_a_member_that_is_not_admitted_and_a_request_that_is_repeated_are_refused(world: World) -> None:
-    sealer, mirror = await flowing(world)
+    sealer, mirror = await asking(world)
     await one_by_one(world, 3, 1)
     unknown = world.member("unknown", "paris", known=False)
     ask(world, mirror, Span(1, 2), store=unknown)
@@ -155,7 +171,7 @@ async def test_a_flood_of_requests_slows_no_start_and_what_was_asked_before_it_i
     log = world.cloud.at("acme.requests")
     for number in range(2000):
         log.inject(b"SW" + bytes((0x2B, 1, 1)) + os.urandom(600), b"%d" % number)
-    sealer, mirror = await flowing(world)
+    sealer, mirror = await asking(world)
     assert log.reads == 0
     await one_by_one(world, 2, 1)
     ask(world, mirror, Span(1, 2))
@@ -166,7 +182,7 @@ async def test_a_flood_of_requests_slows_no_start_and_what_was_asked_before_it_i
 async def test_requests_that_come_faster_than_they_are_looked_at_are_passed_over(world: World) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resealing, "_FAR_BEHIND", 10)
-        sealer, mirror = await flowing(world)
+        sealer, mirror = await asking(world)
         await one_by_one(world, 2, 1)
         log = world.cloud.at("acme.requests")
         log.show(log.end)
@@ -182,7 +198,7 @@ async def test_requests_that_come_faster_than_they_are_looked_at_are_passed_over
 
 @in_world
 async def test_a_requests_topic_that_was_cut_or_made_anew_is_read_on_from_its_end(world: World) -> None:
-    sealer, mirror = await flowing(world)
+    sealer, mirror = await asking(world)
     await one_by_one(world, 2, 1)
     ask(world, mirror, Span(1, 2))
     await until(lambda: sealer_counters(sealer)["spans sealed again"] == 1)
@@ -197,7 +213,7 @@ async def test_a_requests_topic_that_was_cut_or_made_anew_is_read_on_from_its_en
 async def test_a_turn_ends_at_its_bytes_and_the_rest_has_the_next_one(world: World) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving, "SLICE", 700)
-        sealer, mirror = await flowing(world)
+        sealer, mirror = await asking(world)
         for number in range(1, 20):
             world.berlin.send(some(1, number))
         await until(lambda: len(world.paris.got()) == 20)
@@ -212,7 +228,7 @@ async def test_a_turn_ends_at_its_bytes_and_the_rest_has_the_next_one(world: Wor
 
 @in_world
 async def test_a_source_partition_that_another_worker_has_is_not_sealed_again_here(world: World) -> None:
-    sealer, mirror = await flowing(world)
+    sealer, mirror = await asking(world)
     await one_by_one(world, 2, 1)
     await until(lambda: sealer.side.resealing._serving.sessions)  # type: ignore[union-attr]
     await sealer.lanes.on_revoked()

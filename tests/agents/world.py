@@ -27,6 +27,7 @@ from vector_world import Forge, inner_bytes
 from sealwire.agents import (
     clock,
     control,
+    healer,
     lanes,
     lookout,
     mirror,
@@ -326,6 +327,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (sealing, "_COMMIT_EVERY", 0.02),
         (resealing, "_LOOK_EVERY", 0.1),
         (resealing, "_AGAIN", 0.05),
+        (healer, "_LOOK_EVERY", 0.03),
+        (healer, "_AFTER", 60.0),  # a gap is asked for where a test wants it to be
         (sink, "_TRY_AGAIN", 0.05),
         (control, "_JUDGE_AGAIN_EVERY", 0.05),
         (control, "_AGAIN", 0.05),

@@ -151,7 +151,7 @@ def test_a_request_is_taken_once() -> None:
 
 
 def test_request_ids_are_forgotten_when_nobody_would_take_them_any_more() -> None:
-    state = after(asked(), asked(CARL, life=MINUTE))
+    state = after(asked(), asked(source=SOURCES[2], life=MINUTE), asked(CARL, life=MINUTE))
     later = NOW + 50 * MINUTE
     state = after(asked(source=SOURCES[1], now=later, life=MINUTE), state=state, now=later)
     assert {who: len(ids) for who, ids in state.seen.items()} == {BERT.id: 2}
@@ -227,6 +227,7 @@ def test_a_span_has_no_other_turn_when_nothing_came_of_it_or_more_would_not(reac
 
 def test_a_newer_request_takes_the_place_of_an_older_one_for_the_same_source_partition() -> None:
     state = after(asked(), asked(source=SOURCES[1]), asked(span=Span(120, 250)))
+    assert [each.source for each in state.waiting[BERT.id]] == [SOURCE, SOURCES[1]]
     assert drained(state) == [(SOURCE, Span(120, 250)), (SOURCES[1], SPAN)]
 
 
