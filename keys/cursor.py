@@ -155,13 +155,13 @@ def advance(
 ) -> tuple[Cursor, Decision]:
     """Return the cursor after an opened envelope, and what is to be done with its batches.
 
-    ``cursor`` is None for a source partition met for the first time. ``place`` is where the envelope was read: a
-    cursor that begins to wait, or to be held, keeps it.
+    ``cursor`` is None, or an empty one, for a source partition met for the first time. ``place`` is where the envelope
+    was read: a cursor that begins to wait, or to be held, keeps it.
 
     Raises:
         Misuse: the envelope is of another source partition than the cursor.
     """
-    if cursor is None:
+    if cursor is None or (cursor.next is None and cursor == Cursor(opened.source)):
         cursor = Cursor(opened.source, session_floor=rules.site_floor)
     elif cursor.source != opened.source:
         detail = f"an envelope of {opened.source} cannot move the cursor of {cursor.source}"

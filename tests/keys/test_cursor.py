@@ -232,8 +232,10 @@ def test_a_source_partition_met_first_takes_the_floor_of_its_site() -> None:
     old = seen(0, 10, made_at=NOW - FLOOR_ALLOWANCE - 1)
     moved, decision = advance(None, old, Rules(site_floor=NOW))
     assert decision == Gap(Span(0, 10), Reason.BELOW_FLOOR)
-    assert moved.next is None
+    assert (moved.next, moved.session_floor) == (None, NOW)
+    assert advance(NONE, old, Rules(site_floor=NOW)) == (moved, decision), "an empty cursor is as good as none"
     assert advance(None, old, Rules())[1] == Deliver()
+    assert advance(moved, seen(0, 10), Rules(site_floor=NOW + 1))[0].session_floor == NOW, "only where it is met first"
 
 
 def test_progress_lifts_the_floor_only_where_it_names_the_cursor() -> None:
