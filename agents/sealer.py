@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sealwire.agents.seat_sealing import SeatSealing
-from sealwire.agents.source_seat import SourceSeat
+from sealwire.agents.source_seat import ENDS_BEHIND, SourceSeat
 from sealwire.agents.topics import dealt
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ class SealWork:
             # Words that name another topic id are those of a topic that is no more; no words mean unknown, not another.
             if position is not None and side.same_topic(position.metadata, seat.topic_id):
                 seat.sealed_to, seat.log_start, seat.begun = position.offset, False, True
+                if side.went_back(position.metadata):
+                    seat.held, seat.ends_behind = f"{ENDS_BEHIND} (found before this start)", True
             else:
                 if position is not None and (former := side.named_by(position.metadata)) is not None:
                     about = (seat.route.channel, seat.route.source_topic, former)

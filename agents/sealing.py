@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _COMMIT_EVERY = 1.0  # seconds
 _COMMIT_ALL_EVERY = 3600.0  # seconds
+_BEHIND = ":ends-behind"
 _LAST_WORD_WITHIN = 2.0  # seconds
 _HELD_EVERY, _UNASKED_EVERY = 60.0, 600.0  # seconds
 _WHOLE = Room(Caps().envelope, Caps().envelope)  # no mirror opens a larger one
@@ -64,9 +65,14 @@ class Sealing(Side):
         known = await self.positions.load(asked)
         return frozenset(topic for topic, _partition in {*known, *(self.moved.keys() & set(asked))})
 
-    def words(self, topic_id: bytes) -> str:
-        """Return what is committed beside an offset: the topic's id and the cluster's."""
-        return f"{topic_id.hex()}:{self.watch.facts.local_cluster}"
+    def words(self, topic_id: bytes, *, ends_behind: bool = False) -> str:
+        """Return what is committed beside an offset: the ids of topic and cluster, and whether the source went back."""
+        return f"{topic_id.hex()}:{self.watch.facts.local_cluster}{_BEHIND if ends_behind else ''}"
+
+    @staticmethod
+    def went_back(words: str) -> bool:
+        """Tell whether the source was found to end before a committed position."""
+        return words.endswith(_BEHIND)
 
     def same_topic(self, words: str, topic_id: bytes) -> bool:
         """Tell whether a committed position is one of this topic; without words it is not known to be another."""

@@ -16,6 +16,7 @@ from sealwire.agents.chunk_sealing import seal_chunk
 from sealwire.agents.chunks import Chunk, Limits, believable, cut, divide
 from sealwire.agents.positions import Position
 from sealwire.agents.seat import OffsetOutOfRange
+from sealwire.agents.source_seat import ENDS_BEHIND
 from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys.envelope import Kind
 from sealwire.keys.reason import Reason
@@ -125,7 +126,10 @@ class SeatSealing:
             _log.warning("%s[%d]: the source lost %s", *seat.where, error)
             self._spawn(self._lost(seat, error.log_start))
         elif isinstance(error, OffsetOutOfRange):
-            self._hold(seat, f"the source ends before what was sealed of it: {error}")
+            seat.ends_behind = True
+            self._hold(seat, f"{ENDS_BEHIND} ({error})")
+            if seat.begun:  # it is held after a restart as well: by then the source may have grown beyond
+                self._side.moved[seat.where] = self.position(seat)
         elif isinstance(error, OldFormat):
             self._hold(seat, f"{Reason.OLD_FORMAT}: {error}", "source")
         else:
@@ -273,7 +277,7 @@ class SeatSealing:
 
     def position(self, seat: SourceSeat) -> Position:
         """Return what is to be committed for a source partition."""
-        return Position(seat.position, self._side.words(seat.topic_id))
+        return Position(seat.position, self._side.words(seat.topic_id, ends_behind=seat.ends_behind))
 
     def unseat(self, seat: SourceSeat) -> None:
         """Read no more; what was read and not sealed is dropped."""

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from sealwire.agents.seat import Seat
     from sealwire.agents.settings import SealRoute
 
+ENDS_BEHIND = (
+    "the source ends before what was sealed of it: what it has from there on is other data. Order `sealwire rewind` to "
+    "its end at the reading sites; then, with this worker stopped, reset the group's offset to it "
+    "(kafka-consumer-groups.sh --reset-offsets)"
+)
+
 
 @dataclass(eq=False)
 class SourceSeat:
@@ -32,6 +38,7 @@ class SourceSeat:
     why: str = ""
     lacking: str = ""  # what must be there in the cloud before it can be seated
     held: str = ""
+    ends_behind: bool = False  # the source's end went back behind the position: it is another log now
     refused_by: Literal["", "source", "cloud"] = ""
     said: str = ""  # of what holds it, into the log
     tail: int = -1

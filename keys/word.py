@@ -83,8 +83,7 @@ def later(known: Word | None, word: Word) -> Word:
     """Give the later of two words of one session on one source partition."""
     if known is None:
         return word
-    # The same word again is due as it was when it was heard first.
-    return max(known, word, key=lambda each: (_rank(each), -each.due))
+    return max(known, word, key=_rank)  # of equal ones the first: heard again, it is due as it was
 
 
 def kept(words: Mapping[bytes, Word], now: int) -> Mapping[bytes, Word]:
