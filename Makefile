@@ -13,7 +13,7 @@ TESTS_MAY := --implicit-reexport --no-warn-unused-ignores --allow-untyped-decora
 NOT_KAFKA := -m "not kafka" --ignore=tests/integration -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check coverage simulation test-kafka test-kafka-full bench-quick bench-limits lock clean java
+.PHONY: help demo test check coverage simulation test-kafka test-kafka-full chaos bench-quick bench-limits lock clean java
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -32,7 +32,7 @@ check: $(VENV)/.dev build/types ## lint, format, types, and who may import whom
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@MYPYPATH=build/types $(BIN)/mypy -p sealwire
 	@MYPYPATH=build/types $(BIN)/mypy tests/conftest.py
-	@for tests in keys agents app house simulation integration bench; do \
+	@for tests in keys agents app house simulation integration chaos bench; do \
 	  ls tests/$$tests/*.py >/dev/null 2>&1 || continue; \
 	  MYPYPATH=build/types:tests/$$tests:tests/keys:tests/agents:tests/integration $(BIN)/mypy $(TESTS_MAY) tests/$$tests || exit 1; done
 	@$(BIN)/lint-imports --no-logo
@@ -53,6 +53,10 @@ test-kafka: $(VENV)/.dev java ## the same path on Apache Kafka, three clusters (
 test-kafka-full: $(VENV)/.dev java ## the matrix of topics whole: every kind by every client (15 minutes; build/matrix.json)
 	@echo "test-kafka-full: every kind of topic by Java's client, librdkafka and aiokafka, 10,000 records or 64 MB each"
 	@MATRIX=full $(BIN)/python -m pytest -s -m kafka tests/integration/test_kafka_matrix.py $(ARGS)
+
+chaos: $(VENV)/.dev java ## faults by a plan under load, then two logs compared (ARGS="--seed N --minutes M --kills K"; build/chaos)
+	@echo "chaos: a load, faults by a plan, quiet; then an independent reader compares source and sink"
+	@$(BIN)/python tests/chaos/run.py $(ARGS)
 
 bench-quick: $(VENV)/.dev java ## records per CPU second against librdkafka in the same run (3 minutes; build/bench.json)
 	@echo "bench-quick: sealing and opening against librdkafka reading the same topic"

@@ -37,7 +37,7 @@ class Sampler(threading.Thread):
         super().__init__(daemon=True)
         self._size, self._nodes = size, nodes
         self._source, self._sink = (
-            AdminClient({"bootstrap.servers": each.bootstrap}) for each in (world.source, world.sink)
+            AdminClient({"bootstrap.servers": each.bootstrap, "log_level": 0}) for each in (world.source, world.sink)
         )
         self._ended = threading.Event()
         self.source: dict[tuple[str, int], int] = {}
@@ -110,7 +110,7 @@ class Happened(NamedTuple):
 class Fleet:
     """Three members a side under load. Each step waits until the lanes are all held again, each by one worker."""
 
-    def __init__(self, world: World, size: Size) -> None:
+    def __init__(self, world: World, size: Size, load: FleetLoad | None = None) -> None:
         self.world, self.size = world, size
         self.steps: list[Happened] = []
         channels = {topic: f"channel{number % CHANNELS}" for number, topic in enumerate(size.names)}
@@ -126,7 +126,7 @@ class Fleet:
         sealwire("site", "init", self.mirrors[0].file)
         self.up: list[Node] = []
         self.sampler = Sampler(world, size, [*self.sealers, *self.mirrors])
-        self.load = FleetLoad(world.source, size)
+        self.load = load or FleetLoad(world.source, size)
 
     def begin(self, nodes: Sequence[Node]) -> None:
         """Start these all at once, then watch and load."""

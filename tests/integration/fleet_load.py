@@ -52,7 +52,7 @@ class FleetLoad(threading.Thread):
         self._size, self.per_second = size, size.per_second
         self._errors: list[str] = []
         settings = {"bootstrap.servers": cluster.bootstrap, "linger.ms": 20, "compression.type": "lz4", "acks": "all"}
-        more = {"enable.idempotence": True, "queue.buffering.max.messages": 200_000}
+        more = {"enable.idempotence": True, "queue.buffering.max.messages": 200_000, "log_level": 0}
         self._producer = Producer({**settings, **more, "error_cb": lambda error: self._errors.append(str(error))})
         self._ended = threading.Event()
         self.sent: dict[tuple[str, int], int] = dict.fromkeys(size.places, 0)
@@ -76,18 +76,20 @@ class FleetLoad(threading.Thread):
         self._producer.flush(60)
 
     def _visit(self, topic: str, partition: int) -> None:
-        first = self.sent[topic, partition]
+        first, producer = self.sent[topic, partition], self._through()
         for number in range(first, first + _RUN):
             key, value, headers, timestamp = content(topic, partition, number)
             while True:
                 try:
-                    self._producer.produce(
-                        topic, value, key=key, partition=partition, headers=headers, timestamp=timestamp
-                    )
+                    producer.produce(topic, value, key=key, partition=partition, headers=headers, timestamp=timestamp)
                     break
                 except BufferError:
-                    self._producer.poll(0.1)
+                    producer.poll(0.1)
         self.sent[topic, partition] = first + _RUN
+
+    def _through(self) -> Producer:
+        """The producer of the next run of records."""
+        return self._producer
 
     def rest(self) -> int:
         """Send nothing for now; gives how many records the source has."""

@@ -152,21 +152,25 @@ class KafkaCluster:
 
     def wait(self) -> None:
         """Wait until it has answered with its metadata."""
+        deadline = time.monotonic() + UP_WITHIN
+        while not self.answers():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Kafka {self.name} does not answer:\n{self.log_file.read_text()[-2000:]}")
+
+    def answers(self, within: float = 1.0) -> bool:
+        """Whether it gives its metadata within so many seconds; an error where its process has ended."""
         from confluent_kafka import KafkaException  # noqa: PLC0415 - starting Kafka by hand needs no client
         from confluent_kafka.admin import AdminClient  # noqa: PLC0415
 
         assert self.process is not None
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 250})
-        deadline = time.monotonic() + UP_WITHIN
-        while True:
-            with suppress(KafkaException):
-                if admin.list_topics(timeout=1).brokers:
-                    self._formatted = True
-                    return
-            if self.process.poll() is not None:
-                raise RuntimeError(f"Kafka {self.name} ended:\n{self.log_file.read_text()[-2000:]}")
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"Kafka {self.name} does not answer:\n{self.log_file.read_text()[-2000:]}")
+        with suppress(KafkaException):
+            if admin.list_topics(timeout=within).brokers:
+                self._formatted = True
+                return True
+        if self.process.poll() is not None:
+            raise RuntimeError(f"Kafka {self.name} ended:\n{self.log_file.read_text()[-2000:]}")
+        return False
 
     def stop(self) -> None:
         """Stop it in good order; its directory stays, and start() goes on from there."""

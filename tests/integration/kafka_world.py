@@ -176,7 +176,10 @@ class Node:
 
 @dataclass
 class World:
-    """A project, its authority, and sites around three clusters. Everything started here ends with `close`."""
+    """A project, its authority, and sites around three clusters. Everything started here ends with `close`.
+
+    `ways` has other addresses than the clusters' own for workers of a direction: of ("seal", "cloud"), for one.
+    """
 
     project: str
     directory: Path
@@ -184,6 +187,7 @@ class World:
     cloud: KafkaCluster
     sink: KafkaCluster
     running: list[Running] = field(default_factory=list)
+    ways: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def found(self) -> World:
         """Make the project and let its authority run."""
@@ -272,13 +276,15 @@ class World:
 
     def _node(self, direction: str, site: str, name: str, local: str, maps: Sequence[str]) -> Node:
         file, port = self.directory / f"{name}.yaml", free_port()
+        local = self.ways.get((direction, "local"), local)
+        cloud = self.ways.get((direction, "cloud"), self.cloud.bootstrap)
         head = [
             f"project: {self.project}",
             f"site: {site}",
             f"identity: {name}",
             f"state: {self.state(name)}",
             f'local: {{bootstrap: "{local}", broker: kafka}}',
-            f'cloud: {{bootstrap: "{self.cloud.bootstrap}", broker: kafka}}',
+            f'cloud: {{bootstrap: "{cloud}", broker: kafka}}',
             f"web_port: {port}",
             f"lanes: {LANES}",
             "mappings:",

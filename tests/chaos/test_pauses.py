@@ -1,0 +1,33 @@
+"""A pause is told from the times at which a partition of the sink grew."""
+
+from __future__ import annotations
+
+import pytest
+from pauses import pause
+
+STEADY = [each / 10 for each in range(1000)]  # every tenth of a second, for 100 s
+
+
+def without(begin: float, end: float) -> list[float]:
+    return [each for each in STEADY if not begin < each < end]
+
+
+@pytest.mark.parametrize(
+    ("grew", "seconds"),
+    [
+        (without(50, 52.4), 2.4),
+        (without(50.6, 53), 3.0),  # what was on its way came first
+        (STEADY, 0.1),
+        (without(49.5, 51), 1.0),
+    ],
+)
+def test_it_lasts_from_the_kill_to_the_first_delivery_after_the_longest_silence(
+    grew: list[float], seconds: float
+) -> None:
+    told = pause(grew, 50.0)
+    assert told == pytest.approx(seconds, abs=0.11)
+
+
+@pytest.mark.parametrize("grew", [[], without(40, 53), [each for each in STEADY if each < 50]])
+def test_a_partition_that_was_silent_before_or_never_came_back_tells_nothing(grew: list[float]) -> None:
+    assert pause(grew, 50.0) is None
