@@ -96,6 +96,12 @@ def _tables(console: Console, snapshot: dict[str, Any]) -> None:
         if isinstance(counted, dict) and counted:
             words = ", ".join(f"{what} {count}" for what, count in sorted(counted.items(), key=str))
             console.print(Text(f"{title}: {screen.plain(words)}"))
+    for entry in rows(snapshot, "parked"):
+        since = _number(entry.get("since_ms"))
+        first = f", the first for {screen.ago(now_ms() - since)}" if since else ""
+        place = f"{_text(entry, 'topic')}[{_text(entry, 'partition')}]"
+        words = f"envelopes of {_text(entry, 'sessions')} sessions that are not known here{first}"
+        console.print(Text(f"Parked: {screen.plain(place)}: {words}"))
 
 
 def _text(entry: dict[str, Any], name: str) -> str:

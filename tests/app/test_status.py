@@ -123,6 +123,16 @@ def test_what_is_stale_is_one_line_a_topic_and_shown_beside_its_state(
     assert "flowing, stale" in shown
 
 
+def test_what_is_parked_is_shown_with_how_many_and_since_when(
+    worker: Answering, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parked = [{"topic": "acme.orders", "partition": 3, "sessions": 2, "since_ms": 1_700_000_000_000}, {"topic": "x"}]
+    worker.body = json.dumps({**SNAPSHOT, "parked": parked}).encode()
+    assert status(worker, tmp_path) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Parked: acme.orders[3]: envelopes of 2 sessions that are not known here, the first for " in shown
+
+
 def test_a_channel_without_readers_says_so(
     worker: Answering, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
