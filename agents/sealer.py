@@ -124,6 +124,7 @@ class SealWork:
             self.sealing.read_on(seat)
 
         await asyncio.gather(*(start(seat) for seat in fresh))
+        side.senders.name_soon()
 
     # Sealing
 

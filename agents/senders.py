@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 10.0  # seconds; news of members are looked at at once
 _PROGRESS_EVERY = 30.0  # seconds: half of stale_after
+_NAMED_AFTER = 1.0  # seconds after source partitions were taken over: most of them come together
 _NEXT_WORD_MS = 60_000
 _TRY_AGAIN = 2.0  # seconds after a session that the cloud would not take
 
@@ -71,7 +73,7 @@ class Senders:
         self._replaced: list[tuple[str, Sending]] = []  # those that have not said their last word
         self._numbers: dict[str, int] = {}
         self._used: dict[bytes, int] = {}
-        self._news = asyncio.Event()
+        self._news, self._unnamed = asyncio.Event(), asyncio.Event()
         self.why: dict[str, str] = {
             channel: "no session yet" if topics else "" for channel, topics in self._channels.items()
         }
@@ -101,6 +103,10 @@ class Senders:
             self._end(channel, "its readers change with its topics: a new session begins")
         self.news()
 
+    def name_soon(self) -> None:
+        """Say progress soon: nobody can ask for a source partition that no word of ours names."""
+        self._unnamed.set()
+
     async def keep(self) -> None:
         """Begin sessions when they are due, for ever."""
         while True:
@@ -118,7 +124,11 @@ class Senders:
     async def keep_progress(self) -> None:
         """Say how far we are, for ever."""
         while True:
-            await asyncio.sleep(_PROGRESS_EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PROGRESS_EVERY):
+                    await self._unnamed.wait()
+                    await asyncio.sleep(_NAMED_AFTER)
+            self._unnamed.clear()
             for channel, sending in list(self._sending.items()):
                 if clock.now() < sending.outbound.not_after:
                     await self._say_progress(channel, sending)

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 from batch_made import some
 from fake_kafka import FakePositions
 from in_loop import until
 from world import ORDERS, World, in_world
 
+from sealwire.agents import senders
 from sealwire.agents.sealing import Sealing
 from sealwire.keys import policy, progress, session, wire
 from sealwire.keys.charter import PolicyRow
@@ -303,3 +305,16 @@ async def test_who_may_not_read_one_cloud_topic_of_a_channel_is_granted_no_sessi
     await until(lambda: (sending := current(sealer)) is not None and sending.reader_ids == {members[0]})
     await until(lambda: current(sealer).outbound.id in paris.control.sessions)  # type: ignore[union-attr]
     assert rome.control.sessions == {}
+
+
+@in_world
+async def test_a_source_partition_that_is_taken_over_is_named_soon(world: World) -> None:
+    """Else a mirror that lacks something of it would have nobody to ask for half a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(senders, "_PROGRESS_EVERY", 3600.0)
+        sealer, mirror = await world.flow()
+        await until(lambda: said(world, mirror))
+        world.cloud.grow("acme.orders", 2)
+        world.berlin.kafka.grow("orders", 2)
+        await until(lambda: sealer.seated(1))
+        await until(lambda: 1 in nexts(said(world, mirror)[-1]))

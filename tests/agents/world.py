@@ -323,6 +323,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (senders, "_LOOK_EVERY", 0.05),
         (senders, "_TRY_AGAIN", 0.05),
         (senders, "_PROGRESS_EVERY", 0.1),
+        (senders, "_NAMED_AFTER", 0.02),
         (lookout, "_LOOK_EVERY", 0.03),
         (sealing, "_COMMIT_EVERY", 0.02),
         (resealing, "_LOOK_EVERY", 0.1),
