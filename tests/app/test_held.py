@@ -194,6 +194,26 @@ def test_what_a_worker_says_counts_before_what_is_written(site: Site, capsys: py
     assert told["silent"] == []
 
 
+def test_since_when_is_read_from_the_cursors_where_the_worker_began_later(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.write(WAITS)
+    site.says(row(WAITS, since_ms=None))
+    assert site.run("held", "--json") == 1
+    (held,) = json.loads(capsys.readouterr().out)["held"]
+    assert time.time() - 60 < held["since_ms"] / 1000 <= time.time() + 1
+    assert held["why"] == "gap: [100, 120) is missing"
+
+
+def test_what_waits_without_ever_having_begun_is_known_from_its_worker_alone(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.says(row(HELD[Reason.NO_START]))
+    assert site.run("held", "--json") == 1
+    (held,) = json.loads(capsys.readouterr().out)["held"]
+    assert (held["cursor"], held["span"]) == (None, [0, 50])
+
+
 def test_what_a_site_that_only_seals_waits_for_is_listed_too(
     tmp_path: Path, worker: Answering, capsys: pytest.CaptureFixture[str]
 ) -> None:
