@@ -140,6 +140,8 @@ async def test_two_mirrors_that_lack_the_same_have_it_sealed_again_once(world: W
     await until(lambda: asked(mirror) + asked(second) == 2)
     requests.show()
     await until(lambda: second.state() == mirror.state() == "flowing")
+    serving = sealer.side.resealing  # type: ignore[union-attr]
+    await until(lambda: not serving._serving.waiting and not serving._serving.going)
     assert sealer_counters(sealer)["spans sealed again"] == 1
 
 
