@@ -270,12 +270,15 @@ class Machine(RuleBasedStateMachine):
 
 
 def _rule_of(name: str) -> object:
-    def do(self: Machine, number: int, wait: float) -> None:
+    def do(self: Machine, number: int, sends: int, wait: float) -> None:
         self.run.do(name, number)
+        for each in range(sends):  # mostly to one source partition, so that something comes after what the cloud did
+            self.run.send(number % 3 if each < 2 else (number + 1) % 3, 1 + each, each)  # noqa: PLR2004
+            self.run.let(0.02)
         self.run.let(wait)
 
     do.__name__ = do.__qualname__ = name
-    return precondition(lambda self: self.run.world.cloud.hostile)(rule(number=numbers, wait=whiles)(do))
+    return rule(number=numbers, sends=st.integers(0, 3), wait=whiles)(do)
 
 
 class HostileMachine(Machine):
