@@ -103,8 +103,12 @@ class HostileCloud(History):
         for where, top in tops.items():
             log: Log = self.at(*where)  # type: ignore[assignment]
             log.hidden, log.visible, log.stable = "", None, None
-            log.batches = [batch for batch in log.batches if readable(batch)]
-            log.end = max([log.start, *(span(batch)[1] + 1 for batch in log.batches)])
+            log.end, batches, log.batches = log.start, log.batches, []
+            for batch in batches:
+                first, last = span(batch)
+                if readable(batch) and first >= log.end:  # no honest log overlaps itself
+                    log.batches.append(batch)
+                    log.end = last + 1
             if where in comes:  # it stands where nobody has read yet, whatever history he was shown
                 log.end = top + BESIDE
         self.forks.clear()

@@ -327,6 +327,8 @@ class Reader:
             self.view.lies[log.where].remove(lie)
             data, high, shown, start = lie.told(data, high, shown, start)
             self._reached(lie.fault)
+            # The next poll hears the truth, whether or not there is anything new.
+            self.loop.call_later(POLLED_WITHIN, self._pumps[seat].poke)
         view, lost = memoryview(data), log.lost(seat.offset)
         answer = PartitionAnswer(seat.topic, seat.partition, 0, high, shown, start, lost, view)
         seat.heard(answer, asyncio.get_running_loop().time())

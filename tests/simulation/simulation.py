@@ -20,7 +20,7 @@ from sim_kafka import Cluster, Reader, View, Writer
 from virtual_loop import RUNS, Process, VirtualLoop
 from world import CLOUD, LANES, Station, World
 
-from sealwire.agents import clock, lanes, sealing
+from sealwire.agents import clock, healer, lanes, lookout, sealing
 from sealwire.agents.settings import Cluster as Address
 from sealwire.agents.settings import OpenRoute, SealRoute, Settings
 from sealwire.agents.single import record_batch
@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 
 SEALS = (SealRoute("orders", "orders", "acme.orders"), SealRoute("bills", "bills", "acme.bills", padding=True))
 OPENS = (OpenRoute("orders", "acme.orders", "orders"), OpenRoute("bills", "acme.bills", "bills"))
+OFTEN = (
+    (lanes, "_LOOK_EVERY"),
+    (lanes, "_TICK_EVERY"),
+    (sealing, "_COMMIT_EVERY"),
+    (healer, "_LOOK_EVERY"),
+    (lookout, "_LOOK_EVERY"),
+)
 running: list[Simulation] = []
 _real_now, _real_random = clock.now, os.urandom
 
@@ -57,12 +64,14 @@ def in_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def unhurried(seconds: float) -> Iterator[None]:
     """Have what only repeats itself done at most a few dozen times."""
-    before = lanes._LOOK_EVERY, lanes._TICK_EVERY, sealing._COMMIT_EVERY
-    lanes._LOOK_EVERY, lanes._TICK_EVERY, sealing._COMMIT_EVERY = (max(each, seconds / 30) for each in before)
+    before = [(module, name, getattr(module, name)) for module, name in OFTEN]
+    for module, name, every in before:
+        setattr(module, name, max(every, seconds / 30))
     try:
         yield
     finally:
-        lanes._LOOK_EVERY, lanes._TICK_EVERY, sealing._COMMIT_EVERY = before
+        for module, name, every in before:
+            setattr(module, name, every)
 
 
 class SimWorld(World):

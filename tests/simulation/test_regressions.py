@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def a_run(seed: int = 1, ahead: int = 0, *, partway: bool = False) -> Iterator[HostileMachine]:
+def a_run(seed: int = 1, ahead: int = 0, *, partway: bool = False, whole: bool = False) -> Iterator[HostileMachine]:
     """A run that is judged as every other is, when its steps are over."""
     run = HostileMachine()
-    run.begin(seed=seed, ahead=ahead, partway=partway, hours=False)
+    run.begin(seed=seed, ahead=ahead, partway=partway, hours=False, whole=whole)
     yield run
     run.teardown()
 
