@@ -64,9 +64,11 @@ def test_a_run_is_the_same_again_with_its_seed() -> None:
     for _ in range(2):
         run = HostileMachine()
         run.begin(seed=7, ahead=0, partway=True, hours=False, whole=False)
-        run.recreate(number=9, sends=3, wait=0.3)
+        run.run.do("recreate", 9)
+        run.send(part=0, count=3, codec=0, wait=0.3)
         run.crash(number=1, after=77, lose=True, again=True, wait=0.3)
-        run.drop(number=5, sends=2, wait=0.02)
+        run.run.do("drop", 5)
+        run.send(part=0, count=2, codec=0, wait=0.02)
         run.teardown()
         ends.append((run.run.loop.steps, run.run.loop.time(), run.run.model.again))
     assert ends[0] == ends[1]
