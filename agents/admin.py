@@ -109,6 +109,11 @@ class Admin:
                 found[name] = {operation.name for operation in operations}
         return found
 
+    async def members(self, group: str) -> int:
+        """Count the members of a group; 0 where there is none."""
+        asked = self._client.describe_consumer_groups([group], request_timeout=TIMEOUT)
+        return len((await asyncio.to_thread(answer_of, asked[group])).members)
+
     async def topic_ids(self, names: Iterable[str]) -> dict[str, bytes]:
         """Ask for the ids of those of ``names`` that exist."""
         return {name: facts.topic_id for name, facts in (await self.describe(names)).items()}

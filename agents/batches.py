@@ -23,7 +23,7 @@ from sealwire.agents.header import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["MAX_HOLE", "BatchHeader", "Caps", "Corrupt", "Implausible", "OldFormat", "Scan", "restamp", "scan", "walk"]
 
@@ -80,6 +80,23 @@ class Scan:
         for header in self.headers:
             if header.record_count and not header.control:
                 yield header, header.cut_from(self.data)
+
+    def committed(self, aborted: Sequence[tuple[int, int]] = ()) -> Iterator[BatchHeader]:
+        """Go through the headers without markers and without those of aborted transactions (read_committed's rule).
+
+        ``aborted`` must be the list of the fetch response that brought this data, whole: producer ids, and where each
+        transaction begins.
+        """
+        pending = sorted(aborted, key=lambda entry: -entry[1])
+        open_aborts: set[int] = set()
+        for header in self.headers:
+            (base, _, _, _, _, attributes, delta, _, _, producer_id, _, _, _, _) = header
+            while pending and pending[-1][1] <= base + delta:
+                open_aborts.add(pending.pop()[0])
+            if attributes & CONTROL:
+                open_aborts.discard(producer_id)  # whatever the marker says, that transaction ends here
+            elif not (open_aborts and header.transactional and producer_id in open_aborts):
+                yield header
 
 
 def scan(data: memoryview, wanted: int = 0, *, check_crc: bool = True) -> Scan:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sealwire.agents import slow_path
 from sealwire.agents.batches import MAX_HOLE, Scan, scan
-from sealwire.agents.header import CODEC, CONTROL, LENGTH_END, BatchHeader, read_header
+from sealwire.agents.header import CODEC, LENGTH_END, BatchHeader, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,17 +101,9 @@ def cut(
     found = data if isinstance(data, Scan) else scan(data, wanted)
     chunks: list[Chunk] = []
     last: Chunk | None = None
-    pending = sorted(aborted, key=lambda entry: -entry[1])
-    open_aborts: set[int] = set()
-    for header in found.headers:
-        (base, _, _, _, _, attributes, delta, _, _, producer_id, _, _, count, _) = header
-        last_offset = base + delta
-        while pending and pending[-1][1] <= last_offset:
-            open_aborts.add(pending.pop()[0])
-        if attributes & CONTROL:
-            open_aborts.discard(producer_id)  # whatever the marker says, that transaction ends here
-            continue
-        if not count or last_offset < wanted or (open_aborts and header.transactional and producer_id in open_aborts):
+    for header in found.committed(aborted):
+        base, delta, count = header.base_offset, header.last_offset_delta, header.record_count
+        if not count or base + delta < wanted:
             continue
         kept, source = header, found.data
         if base < wanted:

@@ -61,6 +61,7 @@ class Dispatch:
     ) -> None:
         self._work, self._seat, self._entry = work, seat, entry
         self._standing, self._after, self._opened, self._buffer = standing, after, opened, buffer
+        self._turn = standing.turn
         self._size = len(opened.batches)
         self._held = max(len(buffer), self._size)  # bytes
         self._tally = work.side.tallies[opened.source.channel]
@@ -90,28 +91,37 @@ class Dispatch:
             return
         work.standings.sent(standing, self._after)
         self._entry[1] += 1
-        work.outstanding += 1
         work.side.budget.add(self._held)
-        staged = Staged(opened.source, batches, self._size, self._done, self._refused, self._wanted)
+        staged = Staged(
+            opened.source,
+            batches,
+            self._size,
+            work.sink.delivering,
+            self._done,
+            self._refused,
+            self._wanted,
+            self._over,
+        )
         work.side.sink.stage(standing.sink_topic, self._seat.partition, staged)
 
     def _wanted(self) -> bool:
-        """Tell whether the lane is still there; what it staged and nobody produced yet, its successor stages again."""
-        if self._work.closed:
-            self._over()
-        return not self._work.closed
+        """Tell whether it is still to be produced; what its lane gives up, somebody stages again."""
+        return not self._work.closed and self._turn == self._standing.turn
 
     def _over(self) -> None:
-        self._work.outstanding -= 1
         self._work.side.budget.release(self._held)
         self._work.side.buffers.give_back(self._buffer)
 
     def _done(self, first: int, following: int) -> None:
         self._over()
+        if self._turn == self._standing.turn:
+            self._work.standings.delivered(self._standing, self._delivered(first, following))
+            self._work.sink.log.later(self._count)
+        self._work.settle(self._seat, self._entry)
+
+    def _count(self) -> None:
         self._standing.delivered += self._opened.inner.record_count
         self._tally.deliver(self._opened.inner.record_count, self._size)
-        self._work.standings.delivered(self._standing, self._delivered(first, following))
-        self._work.settle(self._seat, self._entry)
 
     def _refused(self, words: str, reached: int, first: int, following: int) -> None:
         """The sink never takes it: its source partition is held with the sink's own words, the others go on.
@@ -120,10 +130,13 @@ class Dispatch:
         """
         self._over()
         standing, span = self._standing, self._opened.span
+        if self._turn != standing.turn:
+            self._work.settle(self._seat, self._entry)
+            return
         standing.flight.clear()
         delivered = None
         if standing.cursor.state is not State.HELD:
-            before = standing.written
+            before = standing.acked
             if span.first < reached < span.next:
                 span = Span(reached, span.next)
                 before = replace(self._after, next=reached, place=before.place)

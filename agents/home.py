@@ -107,6 +107,8 @@ class Home:
     async def _lacks(self, admin: Admin) -> str:
         settings, bootstrap = self._settings, self._settings.local.bootstrap
         wanted = {settings.lane_topic: {"READ"}, settings.changelog_topic: {"READ", "WRITE"}}
+        if settings.direction == "open":
+            wanted |= {topic: {"READ", "WRITE"} for topic in (settings.cursor_topic, settings.ledger_topic)}
         found = await admin.describe(wanted)
         missing = sorted(wanted.keys() - found.keys() - admin.forbidden.keys())
         if missing:

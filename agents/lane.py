@@ -61,6 +61,7 @@ class Lane:
     def __init__(self, app: faust.App, topic: str, number: int, ended: Callable[[Lane, str], None]) -> None:
         self.number, self.open = number, True
         self.begun = False  # what is written down of it was read back
+        self.fenced = False  # somebody else delivers for this lane, as far as its cluster knows
         self.work: Work
         self._app, self._topic, self._ended = app, topic, ended
         self._sent = self._seen = 0
@@ -101,10 +102,10 @@ class Lane:
         self._seen = item.number
         return True
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str, *, fenced: bool = False) -> None:
         """End the lane after any doubt; whoever owns it seats a new one."""
         if self.open:
-            self.open = False
+            self.open, self.fenced = False, fenced
             _log.info("lane %d ends: %s", self.number, why)
             self._ended(self, why)
 

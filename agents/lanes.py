@@ -23,7 +23,12 @@ _log = logging.getLogger(__name__)
 _LOOK_EVERY = 3.0  # seconds between two looks at the clusters' topics
 _TABLE_EVERY = 1.0  # seconds between two table writes of one lane: a working copy, and each row is a changelog record
 _TICK_EVERY = 1.0  # seconds between two moments that a quiet lane is given for it
-_AGAIN_AFTER = 0.2  # seconds before a lane that ended is seated anew
+_AGAIN_AFTER, _AGAIN_TO = 0.2, 10.0  # seconds before a lane that ended is seated anew; longer where it never lasts
+_LASTS = 10.0  # seconds
+_BEAT_EVERY, _ASLEEP = 1.0, 3.0  # seconds, and how much later a beat may come before we were stopped, or starved
+# Seconds until a lane is seated anew that somebody else may have: as long as it takes a group to miss a member, and
+# Faust to tell us so. A new assignment comes first, if it comes.
+_NOT_OURS_FOR = 12.0
 _CLOSE_WITHIN = 5.0  # seconds
 
 
@@ -51,6 +56,10 @@ class Lanes:
         self._seating: dict[int, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._wanted: set[int] = set()
+        self._seated_at: dict[int, float] = {}
+        self._pause: dict[int, float] = {}
+        self._beat_at, self._woke = 0.0, float("-inf")
+        self._beating: asyncio.TimerHandle | None = None
 
     # Faust's signals; neither waits for any cluster
 
@@ -83,10 +92,13 @@ class Lanes:
     def _seat_all(self) -> None:
         if not self._begun:
             return
+        if self._beating is None:
+            self._beat()
         for number in sorted(self._wanted - set(self.open)):
             self._seat(number)
 
     def _seat(self, number: int) -> None:
+        self._seated_at[number] = asyncio.get_running_loop().time()
         lane = Lane(self._app, self._topic, number, self._ended)
         lane.work = self._make(lane)
         self.open[number] = lane
@@ -110,11 +122,33 @@ class Lanes:
             # What is in flight is in order, whatever ended the lane: a new one begins when it is written down.
             closing = self._shut(lane.number, lane, orderly=True)
             loop = asyncio.get_running_loop()
-            closing.add_done_callback(lambda _: loop.call_later(_AGAIN_AFTER, self._again, lane.number))
+            pause = self._pause_of(lane)
+            closing.add_done_callback(lambda _: loop.call_later(pause, self._again, lane.number))
+
+    def _pause_of(self, lane: Lane) -> float:
+        """Tell how long to wait before a lane is seated anew, if no new assignment comes first."""
+        now = asyncio.get_running_loop().time()
+        lasted = now - self._seated_at[lane.number] >= _LASTS
+        before = 0.0 if lasted else self._pause.get(lane.number, 0.0)
+        pause = self._pause[lane.number] = min(max(2 * before, _AGAIN_AFTER), _AGAIN_TO)
+        return _NOT_OURS_FOR if lane.fenced else pause
+
+    def _beat(self) -> None:
+        """Notice that this process did not run for a while: others may have its lanes, and it has not heard of it."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._beating is not None and now - self._beat_at > _BEAT_EVERY + _ASLEEP:
+            self._woke = now
+        self._beat_at = now
+        self._beating = loop.call_later(_BEAT_EVERY, self._beat) if self._wanted else None
 
     def _again(self, number: int) -> None:
+        loop = asyncio.get_running_loop()
         if number in self._wanted and number not in self.open:
-            self._seat(number)
+            if loop.time() < self._woke + _NOT_OURS_FOR:
+                loop.call_at(self._woke + _NOT_OURS_FOR, self._again, number)
+            else:
+                self._seat(number)
 
     def _shut(self, number: int, lane: Lane, *, orderly: bool) -> asyncio.Task[None]:
         del self.open[number]

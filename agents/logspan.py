@@ -22,8 +22,9 @@ _WHOLE = Limits(stored_bytes=1 << 40, records=1 << 40, opened_bytes=1 << 60)
 async def read_span(reader: Reader, topic: str, partition: int, first: int, end: int, take: Taker) -> None:
     """Give every batch with records of an application from offset ``first`` on; returns when ``end`` is reached.
 
-    Aborted transactions are left out, the first batch is trimmed, the last one is not: it may go beyond ``end``, which
-    must be at most the last stable offset. Raises OffsetOutOfRange, ReadRefused, and what ``take`` raises.
+    Aborted transactions are left out, the first batch is trimmed, the last one is not: it may go beyond ``end``. Where
+    that lies beyond the last stable offset, what is open before it is waited for. Raises OffsetOutOfRange, ReadRefused,
+    and what ``take`` raises.
     """
     if first >= end:
         return

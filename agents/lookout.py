@@ -147,7 +147,8 @@ class Lookout:
 
 
 def _empty(source: SourcePartition) -> Standing:
-    return Standing(Cursor(source), Cursor(source), "", ("", source.partition))
+    nothing = Cursor(source)
+    return Standing(nothing, nothing, nothing, "", ("", source.partition))
 
 
 def _family(source: SourcePartition) -> Family:

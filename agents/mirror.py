@@ -1,7 +1,7 @@
 """The opening side of a lane: envelopes of cloud partitions become batches at the sink.
 
 What an envelope is worth is decided in keys/ (opening, cursor); here each decision has its one branch. A cursor is
-adopted for the next envelope at once, and written down when the sink has acknowledged.
+adopted for the next envelope at once, and written down when the sink has acknowledged (agents/lane_sink.py).
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, assert_never
 
 from sealwire.agents import clock, records
 from sealwire.agents.cloud_seat import CloudSeat
-from sealwire.agents.cursors import CursorLog, position_key
 from sealwire.agents.dispatch import Dispatch
+from sealwire.agents.lane_sink import LaneSink
 from sealwire.agents.seat import OffsetOutOfRange
-from sealwire.agents.standings import Standings
 from sealwire.agents.topics import dealt
 from sealwire.keys.cursor import CloudPlace, Deliver, Duplicate, Gap, Hold, Rules, State, Trim, advance
 from sealwire.keys.delivery import Position
@@ -43,25 +42,25 @@ class OpenWork:
     def __init__(self, lane: Lane, side: Opening) -> None:
         self._lane, self.side = lane, side
         self.seats: dict[tuple[str, int], CloudSeat] = {}
-        self._log = CursorLog(side.local_reader, side.local_writer, side.settings.cursor_topic, lane.number)
-        self.standings = Standings(self._log)
+        self.sink = LaneSink(lane, side)
+        self.standings = self.sink.standings
         self._positions: dict[tuple[str, int], Position] = {}
-        self.outstanding = 0
         self.closed = False
 
     # Seating
 
     async def begin(self) -> None:
         """Read back what was delivered; nothing is seated before."""
-        deliveries, self._positions = await self._log.read_back()
-        for sink_topic, delivery in deliveries:
-            self.standings.begin(delivery.cursor, sink_topic)
+        self._positions = await self.sink.begin()
 
     async def deal(self, facts: Facts) -> None:
-        """Seat the cloud partitions of this lane."""
+        """Seat the cloud partitions of this lane, unless its cursors are lost."""
+        if self.sink.lost:
+            return
         for seat in self.seats.values():
             seat.expire()
             self._write_position(seat)
+        self.look_at_sinks(gone=False)
         side = self.side
         side.trouble = {**facts.troubles}
         there: set[tuple[str, int]] = set()
@@ -97,8 +96,9 @@ class OpenWork:
             offset = position.offset
         else:
             offset = await self.side.cloud.log_start(*seat.where)
-        place = self.standings.place_from(seat.topic_id, seat.partition)
         seat.done_to = offset
+        await self.sink.look(seat)
+        place = self.standings.place_from(seat.topic_id, seat.partition)
         if place is not None and place < offset:
             seat.catching_up_to, offset = offset, place
         self._read_from(seat, offset)
@@ -164,6 +164,11 @@ class OpenWork:
             for seat in self.seats.values():
                 if (seat.partition, seat.topic_id) == (partition, place.topic_id) and place.offset < seat.read_to:
                     self._read_again(seat, place.offset)
+
+    def look_at_sinks(self, *, gone: bool) -> None:
+        """Hold what was delivered to a sink topic that is another one now."""
+        for seat in self.seats.values():
+            self.sink.look_again(seat, gone=gone)
 
     # Opening
 
@@ -280,21 +285,16 @@ class OpenWork:
         position = Position(seat.topic_id, seat.position)
         if self._positions.get(seat.where) != position:
             self._positions[seat.where] = position
-            self._log.put(position_key(*seat.where), position.encode)
+            self.sink.write_position(seat.where, position)
 
     def changes(self) -> dict[bytes, bytes]:
         """Return the table entries that changed."""
         return self.standings.changes()
 
     async def close(self, *, orderly: bool) -> None:
-        """Give up every partition; ``orderly`` waits for what is in flight, so that the next worker repeats little."""
+        """Give up every partition; ``orderly`` lets what is on its way count first. The rest is for a successor."""
+        self.closed = True
         for seat in self.seats.values():
             self._unseat(seat)
-        try:
-            if orderly:
-                until = asyncio.get_running_loop().time() + _CLOSE_WITHIN
-                while self.outstanding and asyncio.get_running_loop().time() < until:
-                    await asyncio.sleep(0.01)
-                await self._log.flush()
-        finally:  # whoever waits for this does not wait for ever
-            self.closed = self._log.closed = True
+        async with asyncio.timeout(_CLOSE_WITHIN):
+            await self.sink.delivering.close(orderly=orderly)

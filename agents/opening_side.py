@@ -54,7 +54,8 @@ class Opening(Side):
         super().__init__(settings, control, watch)
         self.cloud, self.local_reader, self.local_writer = cloud, local_reader, local_writer
         self.budget: Budget = cloud.budget
-        self.sink = Sink(settings, local_writer, watch)
+        self.sink = Sink(settings, watch)
+        self.sink.gone = self._on_gone
         self._sampled: dict[str, list[float]] = {}
         control.on_sessions = self._on_sessions
         self.neighbours = Neighbours(settings, control, self._cloud_topics)
@@ -107,6 +108,11 @@ class Opening(Side):
 
     def _works(self) -> list[OpenWork]:
         return [lane.work for lane in self.lanes.open.values() if isinstance(lane.work, OpenWork)]
+
+    async def _on_gone(self) -> None:
+        await self.watch.look()
+        for work in self._works():
+            work.look_at_sinks(gone=True)
 
     def _on_sessions(self, sessions: set[bytes]) -> None:
         for work in self._works():
@@ -190,9 +196,11 @@ class Opening(Side):
             if seat.why or (seat.seat is not None and seat.seat.trouble)
         }
         shown = {where: f"{where}: {unread[where]}" for where in sorted(unread)[:_UNREAD_SHOWN]}
+        lost = {work.sink.lost: work.sink.lost for work in self._works() if work.sink.lost}
         settings = self.settings
         own = {settings.orders_topic: self.orders.trouble, settings.quarantine_topic: self.quarantine.trouble}
-        return {**self.trouble, **self.sink.trouble, **shown, **{topic: why for topic, why in own.items() if why}}
+        own = {topic: why for topic, why in own.items() if why}
+        return {**self.trouble, **self.sink.trouble, **shown, **own, **lost}
 
     @property
     def why_not(self) -> str:

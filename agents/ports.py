@@ -73,6 +73,11 @@ class Transactions(Protocol):
     and what became of the open transaction is read back by whoever begins next.
     """
 
+    @property
+    def open(self) -> bool:
+        """Whether anything is included, so that a transaction is to be ended."""
+        ...
+
     async def begin(self) -> None:
         """Take the transactional id, for as long as it takes: whoever had it is fenced, what was open is aborted."""
         ...

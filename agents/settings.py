@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Direction = Literal["seal", "open"]
+How = Literal["exactly-once", "at-least-once"]
 TABLE = "state"  # the Faust table of a direction
 STALE_AFTER_MS = 60_000  # senders say every half of it how far they are
 
@@ -125,6 +126,7 @@ class Settings:
     never_read: tuple[str, ...] = ()
     never_write: tuple[str, ...] = ()
     manage_topics: bool = False
+    delivery: How = "exactly-once"
     lanes: int = 16
     linger_ms: int = 10
     chunk_bytes: int = 900_000
@@ -171,6 +173,10 @@ class Settings:
     def quarantine_topic(self) -> str:
         """The local topic of refused envelopes that members truly signed, still sealed; one partition, bounded."""
         return f"_sealwire.{self.project}.{self.site}.quarantine"
+
+    def transactional_id(self, lane: int) -> str:
+        """The id under which a lane delivers: whoever takes it fences its last holder."""
+        return f"{self.app_id}.{lane}"
 
     @property
     def changelog_topic(self) -> str:

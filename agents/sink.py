@@ -1,7 +1,7 @@
-"""The sink: opened batches, in order per partition, small ones merged, each followed by its delivery record.
+"""The sink: opened batches, in order per partition, small ones merged.
 
-At least once: the delivery record is written after the sink's acknowledgement. What one produce round carries for one
-source partition is what a transaction will carry when delivery is exactly once: stage here, commit there.
+A round carries what waits of one source partition. How rounds come to count, each alone or many in a transaction, is
+the matter of the lane that staged them (``via``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sealwire.agents.admin import Admin, TopicPlan
 from sealwire.agents.blocking import ClusterAway, ClusterRefused
+from sealwire.agents.delivering import Ended
 from sealwire.agents.header import read_header, rebase
 from sealwire.agents.merging import WIDE, merge
 from sealwire.agents.room import Rooms
@@ -22,16 +23,17 @@ from sealwire.agents.slow_path import RecordTooLarge, decode, trim
 from sealwire.agents.writer import Refused, Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from sealwire.agents.delivering import Delivering, Round
     from sealwire.agents.merging import Piece, Ready
-    from sealwire.agents.ports import Writer
     from sealwire.agents.settings import Settings
     from sealwire.agents.topics import TopicWatch
 
 _log = logging.getLogger(__name__)
 _ROUND_BYTES = 4 * 1024 * 1024
 _TRY_AGAIN = 2.0  # seconds
+_REST_MOST = 60.0  # seconds
 _UNASKED_EVERY = 3600.0  # seconds: each time the cloud is read again from where it was refused
 _RAISE = ": raise its max.message.bytes (kafka-configs.sh), and it goes on"
 
@@ -41,15 +43,18 @@ class Staged:
     """Batches of one envelope, waiting for the sink. ``source`` tells whose order they belong to.
 
     ``done`` and ``refused`` are told the sink offsets [first, next) of what was stored with it; ``refused`` the sink's
-    words before that, and the source offset before which everything is stored (-1: nothing of it).
+    words before that, and the source offset before which everything is stored (-1: nothing of it). ``dropped`` is
+    called instead where it is not ``wanted``, or its lane ended.
     """
 
     source: object
     pieces: list[Piece]
     size: int
+    via: Delivering
     done: Callable[[int, int], None]
     refused: Callable[[str, int, int, int], None]
-    wanted: Callable[[], bool]  # asked once, before it is produced
+    wanted: Callable[[], bool]  # asked before it is produced
+    dropped: Callable[[], None]
 
 
 class SinkPartition:
@@ -59,6 +64,7 @@ class SinkPartition:
         self._sink, self._topic, self._partition = sink, topic, partition
         self._queue: deque[Staged] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._rest = 0.0  # seconds, after this partition held up a whole lane
 
     def stage(self, staged: Staged) -> None:
         """Take the batches of one more envelope."""
@@ -69,6 +75,9 @@ class SinkPartition:
     async def _run(self) -> None:
         try:
             while self._queue:
+                if not self._queue[0].wanted():
+                    self._queue.popleft().dropped()
+                    continue
                 await self._sink.ensure(self._topic, self._partition)
                 await self._round()
         except Stopped:
@@ -78,14 +87,45 @@ class SinkPartition:
 
     async def _round(self) -> None:
         """Produce what waits of the first source partition in the queue, up to a bound, and tell its owners."""
-        source, members, size = self._queue[0].source, [], 0
-        while self._queue and self._queue[0].source == source and size < _ROUND_BYTES:
+        via, members = self._queue[0].via, list[Staged]()
+        try:
+            async with via.round(self._topic, self._partition) as producer:
+                self._sink.lacking.pop((self._topic, self._partition), None)
+                members = self._choose(via)
+                via.took(sum(staged.size for staged in members))
+                pieces = [each for one in members for each in one.pieces]
+                going = _Round(self._sink, producer, self._topic, self._partition, pieces)
+                await going.run()
+                self._tell(members, going)
+                self._rest = 0.0
+        except Refused as refusal:  # not now: outside a transaction it may wait for as long as it takes
+            await self._sink.wait(self._topic, self._partition, str(refusal))
+        except Ended as end:
+            for staged in [*members, *(each for each in self._queue if each.via is via)]:
+                staged.dropped()
+            self._queue = deque(each for each in self._queue if each.via is not via)
+            if members and end.stuck:  # its lane begins anew; let its neighbours go first
+                self._rest = min(max(2 * self._rest, _TRY_AGAIN), _REST_MOST)
+                await asyncio.sleep(self._rest)
+        else:
+            if going.words:
+                await self._sink.rooms.note(self._topic)
+
+    def _choose(self, via: Delivering) -> list[Staged]:
+        members: list[Staged] = []
+        size = 0
+        while self._queue and self._queue[0].via is via and size < _ROUND_BYTES:
+            if members and self._queue[0].source != members[0].source:
+                break
             staged = self._queue.popleft()
             if staged.wanted():
                 members.append(staged)
                 size += staged.size
-        going = _Round(self._sink, self._topic, self._partition, [each for one in members for each in one.pieces])
-        await going.run()
+            else:
+                staged.dropped()
+        return members
+
+    def _tell(self, members: list[Staged], going: _Round) -> None:
         reached = going.reached
         for staged, end in zip(members, accumulate(len(one.pieces) for one in members), strict=True):
             if end <= going.stored:
@@ -94,8 +134,7 @@ class SinkPartition:
                 staged.refused(going.words, reached, going.first, going.next)
                 reached = -1
         if going.words:
-            self._drop(source)
-            await self._sink.rooms.note(self._topic)
+            self._drop(members[0].source)
 
     def _drop(self, source: object) -> None:
         """Nothing of a source partition that is held may overtake what was refused."""
@@ -112,8 +151,9 @@ class _Round:
     before the source offset ``reached``, at the sink offsets [first, next); ``words`` say what is refused for good.
     """
 
-    def __init__(self, sink: Sink, topic: str, partition: int, pieces: list[Piece]) -> None:
-        self._sink, self._topic, self._partition, self._pieces = sink, topic, partition, pieces
+    def __init__(self, sink: Sink, producer: Round, topic: str, partition: int, pieces: list[Piece]) -> None:
+        self._sink, self._producer, self._topic, self._partition = sink, producer, topic, partition
+        self._pieces = pieces
         self.stored = 0
         self.reached = self.first = self.next = -1
         self.words = ""
@@ -130,7 +170,7 @@ class _Round:
                 for ready in merge(self._pieces[begin : begin + 1] if singly else self._pieces[begin:], room):
                     count = read_header(ready.batch).record_count
                     # One after the other: no later one may be stored when one is refused.
-                    answer = await self._sink.writer.produce(self._topic, self._partition, ready.batch)
+                    answer = await self._producer.produce(self._topic, self._partition, ready.batch)
                     self.first = answer.base_offset if self.first < 0 else self.first
                     self.next = answer.base_offset + count
                     self.stored, self.reached = begin + ready.taken, ready.next
@@ -169,14 +209,14 @@ class _Round:
 class Sink:
     """All partitions of the sink topics that this worker delivers to."""
 
-    def __init__(self, settings: Settings, writer: Writer, watch: TopicWatch) -> None:
-        self.writer = writer
+    def __init__(self, settings: Settings, watch: TopicWatch) -> None:
         self._settings, self._watch = settings, watch
         self.rooms = Rooms(settings.local, "sealwire-sink", WIDE, _UNASKED_EVERY)
         self._partitions: dict[tuple[str, int], SinkPartition] = {}
         self._known: dict[str, int] = {}
         self._admin: Admin | None = None
         self._making = asyncio.Lock()
+        self.gone: Callable[[], Awaitable[object]] = watch.look  # asked about topics that may be other ones now
         self.trouble: dict[str, str] = {}
         self.lacking: dict[tuple[str, int], str] = {}  # partitions that wait for their topic, in words
 
@@ -207,6 +247,15 @@ class Sink:
                 await asyncio.sleep(_TRY_AGAIN)
         self.lacking.pop((topic, partition), None)
         self.trouble.pop(topic, None)
+
+    async def wait(self, topic: str, partition: int, words: str) -> None:
+        """Let a partition that cannot be written now rest a little; its topic may be gone, so it is looked for anew."""
+        self._known.pop(topic, None)
+        if (topic, partition) not in self.lacking:
+            _log.warning("%s[%d] waits: %s", topic, partition, words)
+        self.lacking[topic, partition] = words
+        await asyncio.sleep(_TRY_AGAIN)
+        await self.gone()
 
     async def _look(self, topic: str) -> None:
         facts = self._watch.facts

@@ -1,7 +1,9 @@
-"""Where the source partitions of a lane stand at the sink: the tentative cursor, and the one that is written down."""
+"""Where the source partitions of a lane stand at the sink: tentatively, acknowledged, and written down."""
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,35 +12,43 @@ import msgspec
 
 from sealwire.agents import clock
 from sealwire.agents.stale_words import explain
-from sealwire.keys.cursor import Cursor, State
-from sealwire.keys.delivery import Delivery, record_key
+from sealwire.keys.cursor import CloudPlace, Cursor, State
+from sealwire.keys.delivery import Delivery, read_record_key, record_key
 from sealwire.keys.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sealwire.agents.cloud_seat import CloudSeat
     from sealwire.agents.cursors import CursorLog
-    from sealwire.keys.cursor import CloudPlace
     from sealwire.keys.delivery import Delivered
     from sealwire.keys.order import Order
     from sealwire.keys.outlook import Awaited, Stale, Word
     from sealwire.keys.source import SourcePartition, Span
 
 
+_log = logging.getLogger(__name__)
+
+
 @dataclass(eq=False)
 class Standing:
-    """One source partition: ``cursor`` is tentative, ``written`` what the sink has acknowledged.
+    """One source partition: ``cursor`` is tentative, ``acked`` what the sink has acknowledged, ``written`` what counts.
 
-    ``said`` is the newest word of its sender, ``awaited`` what the cursor is to reach by such words.
+    ``last`` is what was delivered last, as far as the sink has acknowledged it. ``turn`` counts how often everything on
+    its way was given up. ``said`` is the newest word of its sender, ``awaited`` what the
+    cursor is to reach by such words.
     """
 
     cursor: Cursor
+    acked: Cursor
     written: Cursor
     sink_topic: str
     cloud: tuple[str, int]
     session: bytes = b""
     last_stable: int = -1
     delivered: int = 0
+    last: Delivered | None = None
+    turn: int = 0
     flight: deque[Cursor] = field(default_factory=deque)  # for each delivery at the sink, what is written with it
     skipped: int | None = None  # of what was passed over beyond a gap since reading last began, the lowest beginning
     words: str = ""
@@ -104,9 +114,15 @@ class Standings:
         """Go through all of them."""
         return iter(self._known.values())
 
-    def begin(self, cursor: Cursor, sink_topic: str) -> None:
+    def begin(self, record_key: bytes, delivery: Delivery) -> None:
         """Take up one that was read back."""
-        self._known[cursor.source] = Standing(cursor, cursor, sink_topic, ("", cursor.source.partition))
+        cursor, (sink_topic, _source) = delivery.cursor, read_record_key(record_key)
+        cloud = ("", cursor.source.partition)
+        self._known[cursor.source] = Standing(cursor, cursor, cursor, sink_topic, cloud, last=delivery.delivered)
+
+    def at(self, sink_topic: str, partition: int) -> list[Standing]:
+        """Return those that are delivered into a sink partition."""
+        return [each for each in self if (each.sink_topic, each.cursor.source.partition) == (sink_topic, partition)]
 
     def known(self, source: SourcePartition) -> Standing | None:
         """Return the standing of a source partition that was met before."""
@@ -117,7 +133,7 @@ class Standings:
         standing = self._known.get(source)
         if standing is None:
             fresh = Cursor(source)
-            standing = self._known[source] = Standing(fresh, fresh, sink_topic, cloud)
+            standing = self._known[source] = Standing(fresh, fresh, fresh, sink_topic, cloud)
         standing.sink_topic, standing.cloud, standing.changed = sink_topic, cloud, True
         return standing
 
@@ -156,15 +172,31 @@ class Standings:
     ) -> None:
         """Adopt a cursor that no whole delivery brings: it waits, is held, or passed a span without batches.
 
-        An ``order`` that moved it takes that nothing is on its way to the sink.
+        An ``order`` that moved it takes that nothing is on its way to the sink; where that went counts no more.
         """
-        if cursor.state is not State.FLOWING and standing.written.state is State.FLOWING:
+        if cursor.state is not State.FLOWING and standing.acked.state is State.FLOWING:
             standing.since = standing.since or clock.now()
         standing.cursor, standing.changed = cursor, True
         if standing.flight:  # it rests on the delivery before it, and is written together with that
             standing.flight[-1] = cursor
-        else:
-            self._write(standing, Delivery(cursor, delivered, order))
+            return
+        standing.last = None if order is not None else delivered or standing.last
+        moved = delivered is not None or order is not None
+        self._write(standing, Delivery(cursor, standing.last, order), enter=moved)
+
+    def hold_changed(self, standing: Standing, words: str, seat: CloudSeat) -> None:
+        """Hold a source partition whose sink is another one, as ``words`` say; empty ones hold nothing."""
+        if not words:
+            return
+        standing.words = standing.words or words
+        if standing.cursor.state is State.HELD:
+            return
+        _log.error("%s is held: %s", standing.cursor.source, words)
+        standing.flight.clear()
+        standing.turn += 1
+        standing.words, before = words, standing.acked
+        place = before.place or CloudPlace(seat.topic_id, max(seat.position, 0))
+        self.note(standing, replace(before, state=State.HELD, reason=Reason.SINK_CHANGED, gap=None, place=place))
 
     def confirm(self, standing: Standing, made_at: int) -> None:
         """Lift the session floor to a session (its ``made_at``) that stated exactly where the cursor stands."""
@@ -179,7 +211,8 @@ class Standings:
 
     def delivered(self, standing: Standing, delivered: Delivered) -> None:
         """Write the cursor after the oldest delivery on its way, which the sink has acknowledged."""
-        self._write(standing, Delivery(standing.flight.popleft(), delivered))
+        standing.last = delivered
+        self._write(standing, Delivery(standing.flight.popleft(), delivered), enter=True)
 
     def refused(self) -> set[str]:
         """Name the sink topics that refused something which is held."""
@@ -211,12 +244,19 @@ class Standings:
             if standing.cloud == cloud and cursor.place is not None and flows:
                 self.note(standing, cursor.caught_up())
 
-    def _write(self, standing: Standing, delivery: Delivery) -> None:
-        standing.written, standing.changed = delivery.cursor, True
+    def _write(self, standing: Standing, delivery: Delivery, *, enter: bool) -> None:
+        standing.acked, standing.changed = delivery.cursor, True
         if delivery.cursor.state is State.FLOWING:
             standing.since = None
         key = record_key(standing.sink_topic, delivery.cursor.source)
-        self._log.put(key, delivery.encode, keep=delivery.order is not None)
+        self._log.put(key, delivery.encode)
+        if enter:
+            self._log.enter(key, delivery.encode)
+        self._log.later(functools.partial(self._counts, standing, delivery.cursor))
+
+    @staticmethod
+    def _counts(standing: Standing, cursor: Cursor) -> None:
+        standing.written, standing.changed = cursor, True
 
     def changes(self) -> dict[bytes, bytes]:
         """Return the table entries that changed since the last call."""

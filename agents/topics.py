@@ -97,7 +97,8 @@ class TopicWatch:
         read, written = sorted({each.reads for each in routes}), sorted({each.writes for each in routes})
         sealing = self._settings.direction == "seal"
         if not sealing:
-            written += [self._settings.orders_topic, self._settings.quarantine_topic]
+            settings = self._settings
+            written += [settings.ledger_topic, settings.orders_topic, settings.quarantine_topic]
         local, cloud = await asyncio.gather(
             self._ask("local", lambda: self._local.describe(read if sealing else written), self.facts.local),
             self._ask("cloud", lambda: self._cloud.describe(written if sealing else read), self.facts.cloud),

@@ -67,6 +67,11 @@ class LaneTransactions:
 
     # As a producer
 
+    @property
+    def open(self) -> bool:
+        """Whether anything is included, so that a transaction is to be ended."""
+        return bool(self._included)
+
     async def begin(self) -> None:
         """Take the transactional id, for as long as it takes. Raises Refused where the cluster knows none.
 

@@ -1,4 +1,4 @@
-"""The commands that take a node's YAML: `up`, `status`, `site init`, `topics apply`."""
+"""The commands that take a node's YAML: `up`, `status`, `site init`, `site restore`, `topics apply`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sealwire.agents.settings import Cluster
+    from sealwire.app.site import Restored
     from sealwire.app.topics import Step
 
 NODE = click.argument("node_file", metavar="NODE.yaml", type=click.Path(path_type=Path))
@@ -92,13 +93,15 @@ def site() -> None:
 @NODE
 @click.option("--kafka-config", "config", type=click.Path(path_type=Path), help="Client file of a local administrator.")
 def site_init(node_file: Path, config: Path | None) -> int:
-    """Make lanes, cursors and the topics to open into, at the local cluster of NODE.yaml.
+    """Make lanes, cursors, ledger and the topics to open into, at the local cluster of NODE.yaml.
 
-    Safe to run again. The number of lanes is fixed here: a YAML that differs later is refused.
+    Safe to run again. The number of lanes is fixed here: a YAML that differs later is refused. So is where cursors
+    begin: those that are lost later are not begun again, but restored.
     """
     from sealwire.agents.admin import Admin  # noqa: PLC0415
     from sealwire.agents.blocking import ClusterAway, ClusterRefused  # noqa: PLC0415
     from sealwire.app import topics as making  # noqa: PLC0415
+    from sealwire.app.site import begin  # noqa: PLC0415
 
     node = require(node_file)
     local = _administrator(node.local, config)
@@ -119,9 +122,49 @@ def site_init(node_file: Path, config: Path | None) -> int:
         return steps
 
     steps = making.run(local, work())
+    if node.opening and (begun := making.run(local, begin(node.settings("open"), local))):
+        screen_.print(f"Cursors begin here: {begun} lanes.")
     return _waiting(
         steps, "Run this again when they are there, or let the worker make them from the first envelope on."
     )
+
+
+@site.command("restore")
+@NODE
+@click.option("--kafka-config", "config", type=click.Path(path_type=Path), help="Client file of a local administrator.")
+def site_restore(node_file: Path, config: Path | None) -> int:
+    """Make the cursors of the site of NODE.yaml again from its ledger, where they are lost or somebody else's.
+
+    All mirrors of the site must be stopped. Nothing is delivered twice by it: the ledger knows what was.
+    """
+    from sealwire.agents.admin import Admin  # noqa: PLC0415
+    from sealwire.app import topics as making  # noqa: PLC0415
+    from sealwire.app.site import restore  # noqa: PLC0415
+
+    node = require(node_file)
+    if not node.opening:
+        raise Failure(f"{node_file} opens nothing, so it has no cursors.", "Give the YAML of a mirror.")
+    local = _administrator(node.local, config)
+    settings = node.settings("open")
+
+    async def make() -> None:
+        admin = Admin(local)
+        there = await admin.topics()
+        if settings.ledger_topic not in there:
+            raise Failure(f"There is no {settings.ledger_topic} to restore from.", "sealwire site init begins anew.")
+        steps = [each for each in making.site_steps(node, there, {}) if each.topic == settings.cursor_topic]
+        making.refuse(steps, "Set lanes: in the YAML to what the topics were made with.")
+        await making.carry_out(admin, steps)
+
+    async def work() -> Sequence[Restored]:
+        return await restore(settings, local, Admin(local))
+
+    making.run(local, make())
+    lanes = making.run(local, work())
+    rows = [(str(each.lane), str(each.cursors), str(each.adopted)) for each in lanes if each.cursors]
+    table = screen.table(f"Cursors of {node.site}", ("lane#", "source partitions#", "from the ledger#"), rows)
+    screen.console().print(table)
+    return 0
 
 
 @click.group()

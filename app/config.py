@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from sealwire.agents.settings import Cluster, Direction, Settings
-from sealwire.app import clientfile, crossing, machine, names
+from sealwire.agents.settings import Cluster, Direction, How, Settings
+from sealwire.app import clientfile, crossing, machine, names, together
 from sealwire.app.document import Findings, Section, Word, read_document
 from sealwire.app.faults import Fault, Faults
 from sealwire.app.machine import DIRECTIONS, LOCALHOST, path_of
-from sealwire.app.mapping import ENTRY, OpenMapping, SealMapping, read_mappings
+from sealwire.app.mapping import ENTRY, OpenMapping, SealMapping, delivery_of, read_mappings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +68,11 @@ class Node:
         """The mappings of the opening side."""
         return tuple(mapping for mapping in self.mappings if isinstance(mapping, OpenMapping))
 
+    @property
+    def delivery(self) -> How:
+        """How the site delivers: all its mappings say the same."""
+        return self.opening[0].delivery if self.opening else delivery_of(embedded=self.local.embedded)
+
     def directory(self, direction: Direction) -> Path:
         """Where the worker of a direction keeps its vault, lock and working files."""
         return self.state / self.identities[direction]
@@ -83,6 +88,7 @@ class Node:
             local=self.local,
             cloud=self.cloud,
             manage_topics=self.manage_topics,
+            delivery=self.delivery,
             lanes=self.lanes,
             linger_ms=self.linger_ms,
             web_port=self.web_ports[direction],
@@ -120,7 +126,8 @@ def _read_node(document: Section, path: Path, findings: Findings) -> Node | None
     sections = document.sections("mappings", cure=ENTRY)
     embedded = local is not None and local.embedded
     one_cluster = local is not None and cloud is not None and bool(_addresses(local) & _addresses(cloud))
-    entries = read_mappings(sections, project, embedded=embedded, one_cluster=one_cluster)
+    entries = read_mappings(sections, embedded=embedded)
+    together.check(entries, project, one_cluster=one_cluster)
     sealing = any(section.has("seal") for section in sections)
     opening = any(section.has("open") for section in sections)
     ways = tuple(way for way in DIRECTIONS if (sealing if way == "seal" else opening))

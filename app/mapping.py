@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sealwire.agents import patterns
-from sealwire.agents.settings import OpenPattern, OpenRoute, SealPattern, SealRoute
+from sealwire.agents.settings import How, OpenPattern, OpenRoute, SealPattern, SealRoute
 from sealwire.app import duration
-from sealwire.app.names import channel_problem, collision, project_topics, topic_problem
+from sealwire.app.names import channel_problem, topic_problem
 
 if TYPE_CHECKING:
     import yaml
@@ -30,7 +30,7 @@ LATER: Final = tuple(
     for name in ("backfill", "hold_secrets", "keep", "layout", "max_hole", "readers", "receive_grace")
 )
 EXACTLY_ONCE_EMBEDDED: Final = "the embedded broker has no transactions, so it can never deliver exactly once"
-EXACTLY_ONCE: Final = "not before the release that brings the sink's transactions; at-least-once is what this one does"
+DELIVERIES: Final[tuple[How, ...]] = ("exactly-once", "at-least-once")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class OpenMapping:
     topic: str
     begin_anywhere: bool = False
     stale_after: int = STALE_AFTER  # seconds
+    delivery: How = "exactly-once"
 
     def route(self) -> OpenRoute:
         """Give the mapping as the agents know it."""
@@ -99,18 +100,10 @@ class Entry:
         self.section.fault(setting, problem, cure)
 
 
-def read_mappings(sections: list[Section], project: str, *, embedded: bool, one_cluster: bool) -> list[Entry]:
-    """Read all entries; what is wrong with one, or with some together, is noted where it stands.
-
-    ``embedded``: the local broker is the embedded one. ``one_cluster``: local and cloud are the same cluster.
-    """
+def read_mappings(sections: list[Section], *, embedded: bool) -> list[Entry]:
+    """Read all entries; what is wrong with one is noted where it stands. ``embedded``: the local broker is that one."""
     read = (_read_entry(section, embedded=embedded) for section in sections)
-    entries = [entry for entry in read if entry is not None]
-    named = [entry for entry in entries if not entry.mapping.by_pattern]
-    _twice(entries)
-    _cloud_topics(named, project)
-    _loops(named, one_cluster=one_cluster)
-    return entries
+    return [entry for entry in read if entry is not None]
 
 
 def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
@@ -127,11 +120,12 @@ def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
     source, target = _topics(section, taken if sealing or opening else "")
     compress = section.choice("compress", ("zstd", "none"), "zstd")
     padding = section.choice("padding", ("none", "padme"), "none")
-    delivery = section.choice("delivery", ("at-least-once", "exactly-once"), "at-least-once")
+    how = delivery_of(embedded=embedded)
+    delivery = section.choice("delivery", DELIVERIES, how)
     begin = section.choice("begin", ("log-start", "anywhere"), "log-start")
     stale_after = duration.seconds(section, "stale_after", STALE_AFTER, STALE_AFTER, LONGEST_STALE_AFTER)
-    if delivery and delivery.text == "exactly-once":
-        section.fault("delivery", f"exactly-once: {EXACTLY_ONCE_EMBEDDED if embedded else EXACTLY_ONCE}")
+    if delivery and delivery.text == "exactly-once" and embedded:
+        section.fault("delivery", f"exactly-once: {EXACTLY_ONCE_EMBEDDED}")
     if opening and not sealing:
         _wrong_side(
             section, "is for sealing: an opened topic comes as it was sealed", compress=compress, padding=padding
@@ -150,12 +144,19 @@ def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
         return None
     if opening:
         anywhere = begin is not None and begin.text == "anywhere"
-        mapping = OpenMapping(channel.text, source.text, target.text, anywhere, stale_after)
+        if delivery is not None and not embedded:
+            how = next(each for each in DELIVERIES if each == delivery.text)
+        mapping = OpenMapping(channel.text, source.text, target.text, anywhere, stale_after, how)
         return Entry(mapping, section, source.node)
     plain = compress is not None and compress.text == "none"
     padded = padding is not None and padding.text == "padme"
     sealed = SealMapping(channel.text, source.text, target.text, compress=not plain, padding=padded)
     return Entry(sealed, section, source.node)
+
+
+def delivery_of(*, embedded: bool) -> How:
+    """Say how a site delivers whose mappings do not: exactly once wherever its broker can."""
+    return "at-least-once" if embedded else "exactly-once"
 
 
 def _wrong_side(section: Section, why: str, **settings: Word | None) -> None:
@@ -197,88 +198,3 @@ def _name(section: Section, setting: str, problem_of: Rule) -> Word | None:
         section.fault(setting, problem)
         return None
     return word
-
-
-def _twice(entries: list[Entry]) -> None:
-    sealed: dict[str, Entry] = {}
-    opened: dict[str, Entry] = {}
-    filled: dict[str, Entry] = {}
-    for entry in entries:
-        match entry.mapping:
-            case SealMapping(topic=topic):
-                first = sealed.setdefault(topic, entry)
-                if first is not entry:
-                    entry.fault(
-                        "seal", f"local topic '{topic}' is sealed already in line {first.line}", "keep one of them"
-                    )
-            case OpenMapping(cloud_topic=cloud_topic, topic=topic):
-                first = opened.setdefault(cloud_topic, entry)
-                if first is not entry:
-                    entry.fault(
-                        "open",
-                        f"cloud topic '{cloud_topic}' is opened already in line {first.line}",
-                        "keep one of them",
-                    )
-                first = filled.setdefault(topic, entry)
-                if first is not entry and not entry.mapping.by_pattern:
-                    entry.fault(
-                        "to",
-                        f"local topic '{topic}' is filled already in line {first.line}",
-                        "give each cloud topic a local topic of its own",
-                    )
-
-
-def _cloud_topics(entries: list[Entry], project: str) -> None:
-    """Many local topics, of many sites, may go into one cloud topic; but a cloud topic is of one channel."""
-    ours = {collision(topic): topic for topic in project_topics(project)} if project else {}
-    first_of: dict[str, tuple[str, Entry]] = {}
-    local_of: dict[str, tuple[str, Entry]] = {}
-    for entry in entries:
-        mapping = entry.mapping
-        setting, local_setting = ("to", "seal") if isinstance(mapping, SealMapping) else ("open", "to")
-        if collision(mapping.cloud_topic) in ours:
-            entry.fault(
-                setting, f"'{mapping.cloud_topic}' is taken: the project's own {ours[collision(mapping.cloud_topic)]}"
-            )
-            continue
-        name, first = first_of.setdefault(collision(mapping.cloud_topic), (mapping.cloud_topic, entry))
-        if name != mapping.cloud_topic:
-            entry.fault(setting, _collides(mapping.cloud_topic, name, first.line))
-        elif mapping.channel != first.mapping.channel:
-            entry.fault(
-                "channel",
-                f"'{mapping.channel}' is not the channel of cloud topic '{name}', which line {first.line} puts into "
-                f"'{first.mapping.channel}': a cloud topic is of one channel",
-                "use one channel, or a cloud topic for each",
-            )
-        name, first = local_of.setdefault(collision(mapping.topic), (mapping.topic, entry))
-        if name != mapping.topic:
-            entry.fault(local_setting, _collides(mapping.topic, name, first.line))
-
-
-def _collides(name: str, other: str, line: int) -> str:
-    return f"Kafka does not take '{name}' beside '{other}' (line {line}): '.' and '_' are one to it"
-
-
-def _loops(entries: list[Entry], *, one_cluster: bool) -> None:
-    """Refuse to seal again what is delivered here: it would go round for ever, and as if it were ours."""
-    opened = {entry.mapping.topic: entry for entry in entries if isinstance(entry.mapping, OpenMapping)}
-    written = {entry.mapping.cloud_topic: entry for entry in entries if isinstance(entry.mapping, SealMapping)}
-    for entry in entries:
-        mapping = entry.mapping
-        if isinstance(mapping, OpenMapping):
-            continue
-        back = opened.get(mapping.topic)
-        if back is not None:
-            entry.fault(
-                "seal",
-                f"a loop: '{mapping.topic}' is opened here in line {back.line} and would be sealed again",
-                "deliver into a topic of another name",
-            )
-        if one_cluster and mapping.topic in written:
-            line = written[mapping.topic].line
-            entry.fault(
-                "seal",
-                f"a loop: local and cloud are one cluster, and line {line} seals into '{mapping.topic}'",
-                "name two clusters, or another topic",
-            )

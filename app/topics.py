@@ -35,6 +35,7 @@ COMPACTED: Final = {
     "min.compaction.lag.ms": "60000",
 }
 
+LEDGER: Final = {"cleanup.policy": "delete", "retention.ms": "-1"}
 ORDERS: Final = {"cleanup.policy": "delete", "retention.ms": "-1"}
 QUARANTINE: Final = {
     "cleanup.policy": "delete",
@@ -145,6 +146,7 @@ def site_steps(node: Node, local: Mapping[str, int], cloud: Mapping[str, int] | 
         }
         if way == "open":
             lanes[settings.cursor_topic] = ("cursors, a partition a lane", COMPACTED)
+            lanes[settings.ledger_topic] = ("the ledger of what was delivered", LEDGER)
         for topic, (what, config) in lanes.items():
             there = local.get(topic, 0)
             if there and there != node.lanes:

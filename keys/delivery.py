@@ -53,9 +53,39 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """A delivery record: the cursor after it, and what moved it (None where it only began to wait or to be held).
+class SinkNow:
+    """What a sink is now: its cluster's id ("" where that is not known), its topic's, and where its partition ends.
 
+    ``end`` None: that was not asked for.
+    """
+
+    cluster: str
+    topic_id: bytes
+    end: int | None
+
+
+def changed(last: Delivered, sink: SinkNow | None) -> str:
+    """Say why a sink (None: a topic that is gone) is not the one of the last delivery, or is behind it; empty if it is.
+
+    What follows must not be delivered there: what came before is not there, or not all of it.
+    """
+    if sink is None:
+        return "the sink topic is gone"
+    if sink.cluster and last.sink_cluster and sink.cluster != last.sink_cluster:
+        return f"the sink is cluster {sink.cluster}, and the last delivery went to {last.sink_cluster}"
+    if any(last.sink_topic_id) and sink.topic_id != last.sink_topic_id:
+        return "the sink topic was made anew since the last delivery"
+    if sink.end is not None and sink.end < last.sink_end:
+        return f"the sink ends at {sink.end}, and the last delivery ended at {last.sink_end}"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery record: the cursor after it, and what was delivered last (None: nothing, or a person moved it since).
+
+    In the ledger there are only those whose ``delivered`` moved the cursor, and those with an order; among the cursors
+    it is kept while a source partition waits or is held.
     ``order`` is there where a person moved it.
     """
 

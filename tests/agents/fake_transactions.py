@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sealwire.agents.header import read_header
 from sealwire.agents.parcel import RecordMetadata, Stopped
-from sealwire.agents.producer import Doubt, Fenced
+from sealwire.agents.producer import Doubt, Fenced, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -70,7 +70,7 @@ class Coordinator:
         for where in partitions:
             if where[0] not in self._cluster.topics:
                 message = f"{where[0]} is not there"
-                raise Doubt(message)
+                raise Refused(message)
         if not held.included:
             loop = asyncio.get_running_loop()  # the broker's timer, whatever becomes of the producer
             held.since = loop.call_later(self.timeout, self.expire, transactional_id, epoch, context=Context())
@@ -136,7 +136,11 @@ class FakeTransactions:
         self._cluster, self._writer, self._id = cluster, writer, transactional_id
         self._identity, self._epoch = -1, -1
         self._sequences: dict[Where, int] = {}
-        self.closed = False
+        self.closed = self._included = False
+
+    @property
+    def open(self) -> bool:
+        return self._included
 
     async def begin(self) -> None:
         while True:
@@ -148,13 +152,12 @@ class FakeTransactions:
     async def include(self, partitions: Iterable[Where]) -> None:
         await self._before("include")
         self._cluster.coordinator.include(self._id, self._epoch, list(partitions))
+        self._included = True
         self._answer("include")
 
     async def produce(self, topic: str, partition: int, batch: bytearray | memoryview | bytes) -> RecordMetadata:
         where = (topic, partition)
         await self._before("produce")
-        while topic not in self._cluster.topics:
-            await asyncio.sleep(0.05)
 
         def stamp() -> tuple[int, int, int]:
             return self._identity, self._epoch, self._sequences.get(where, 0)
@@ -182,6 +185,7 @@ class FakeTransactions:
     async def _end(self, deed: str, *, commit: bool) -> None:
         await self._before(deed)
         self._cluster.coordinator.end(self._id, self._epoch, commit=commit)
+        self._included = False
         self._answer(deed)
 
     def close(self) -> None:

@@ -112,9 +112,10 @@ class Gate(FakeAdmin):
         return Gate.may
 
 
+@pytest.mark.parametrize("direction", ["seal", "open"])
 @in_loop
-async def test_a_worker_waits_for_topics_and_rights_of_its_own_before_faust_begins() -> None:
-    settings = Settings("acme", "b", "s", "seal", Path(), Cluster("local:1"), Cluster("cloud:1"))
+async def test_a_worker_waits_for_topics_and_rights_of_its_own_before_faust_begins(direction: Any) -> None:  # noqa: ANN401
+    settings = Settings("acme", "b", "s", direction, Path(), Cluster("local:1"), Cluster("cloud:1"))
     local = FakeCluster()
     FakeAdmin.clusters = {"local:1": local}
     patch = pytest.MonkeyPatch()
@@ -139,6 +140,10 @@ async def test_a_worker_waits_for_topics_and_rights_of_its_own_before_faust_begi
     await until(lambda: f"{settings.lane_topic} is missing: sealwire site init makes it" in at_home.why)
     local.make(settings.lane_topic, 16)
     local.make(settings.changelog_topic, 16)
+    if direction == "open":
+        for topic in (settings.cursor_topic, settings.ledger_topic):
+            await until(lambda topic=topic: f"{topic} is missing" in at_home.why or f"{topic}, " in at_home.why)  # type: ignore[misc]
+            local.make(topic, 16)
     Gate.may = {settings.lane_topic: {"READ"}, settings.changelog_topic: {"READ"}, settings.app_id: set()}
     await until(lambda: f"may not write topic {settings.changelog_topic}" in at_home.why)
     assert f"may not read group {settings.app_id}" in at_home.why

@@ -11,7 +11,7 @@ from batch_made import some
 from in_loop import until
 from test_mirror import flowing, one_by_one
 from test_resealing import sealer_counters, source_of
-from world import World, in_world
+from world import World, begin_site, in_world
 
 from sealwire.agents import healer
 from sealwire.keys.source import Span
@@ -114,7 +114,7 @@ async def test_a_reader_from_a_later_time_gets_no_history_by_asking(world: World
     await one_by_one(world, 4, 1)
     await first.stop()
     world.paris.kafka.make("orders")
-    world.paris.kafka.make("_sealwire.acme.paris.cursors", 2)
+    begin_site(world.paris.kafka)
     late = world.mirror(world.member("late", "paris", admitted=world.clock.now()))
     await late.start()
     await until(lambda: late.control.sessions)

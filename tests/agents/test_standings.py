@@ -8,6 +8,7 @@ import pytest
 
 from sealwire.agents.standings import Standing, Standings
 from sealwire.keys.cursor import Cursor
+from sealwire.keys.delivery import Delivery, record_key
 from sealwire.keys.source import SourcePartition, Span
 
 
@@ -28,14 +29,15 @@ def test_the_session_floor_of_neighbours_counts_right_after_a_restart(
     known: SourcePartition, sink_topic: str, floor: int
 ) -> None:
     standings = Standings(SimpleNamespace())  # type: ignore[arg-type]
-    standings.begin(Cursor(known, next=10, session_floor=500), sink_topic)
+    standings.begin(record_key(sink_topic, known), Delivery(Cursor(known, next=10, session_floor=500)))
     fresh = standings.of(source(2), "orders", ("acme.orders", 3))
     assert standings.site_floor(fresh) == floor
     assert standings.site_floor(standings.of(known, sink_topic, ("acme.orders", 3))) == 0
 
 
 def test_what_was_passed_over_is_read_again_when_it_comes_next_and_not_before() -> None:
-    standing = Standing(Cursor(source(1), next=1), Cursor(source(1), next=1), "orders", ("acme.orders", 0))
+    cursor = Cursor(source(1), next=1)
+    standing = Standing(cursor, cursor, cursor, "orders", ("acme.orders", 0))
     assert not standing.lies_between(standing.cursor)
     standing.passed_over(Span(1, 9), 9)
     assert standing.words == "[1, 9) is missing"

@@ -27,7 +27,9 @@ from vector_world import Forge, inner_bytes
 from sealwire.agents import (
     clock,
     control,
+    exactly_once,
     healer,
+    lane_sink,
     lanes,
     lookout,
     mirror,
@@ -48,6 +50,7 @@ from sealwire.agents.sealing import Sealing
 from sealwire.agents.settings import Cluster, OpenRoute, SealRoute, Settings
 from sealwire.keys import credential, identity, root
 from sealwire.keys.envelope import Compression, Inner, Kind, Layout, Place
+from sealwire.keys.landmark import BEGUN_KEY, Begun
 from sealwire.keys.primitives import SigningKey
 from sealwire.keys.secrets import Secrets
 
@@ -313,6 +316,14 @@ class Site:
         return unbuild(self.kafka.at(topic, partition).committed())
 
 
+def begin_site(kafka: FakeCluster, site: str = "paris") -> None:
+    """Do what `sealwire site init` does for lanes that open."""
+    kafka.make(f"_sealwire.acme.{site}.ledger", LANES)
+    kafka.make(f"_sealwire.acme.{site}.cursors", LANES)
+    for number in range(LANES):
+        kafka.at(f"_sealwire.acme.{site}.cursors", number).inject(Begun(LANES, 1).encode(), BEGUN_KEY)
+
+
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have what is done every few seconds done every few milliseconds."""
     for module, name, value in (
@@ -333,6 +344,9 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (sink, "_TRY_AGAIN", 0.05),
         (control, "_JUDGE_AGAIN_EVERY", 0.05),
         (control, "_AGAIN", 0.05),
+        (exactly_once, "_OPEN_FOR", 0.01),
+        (lane_sink, "_LOOK_AGAIN", 0.02),
+        (lane_sink, "_BEGIN_AGAIN", 0.2),
         (mirror, "_CLOSE_WITHIN", 1.0),
         (mirror, "_READ_AGAIN", 0.05),
         (orders, "_TRY_EVERY", 0.03),
@@ -409,7 +423,7 @@ class World:
         self.berlin.kafka.make("orders", partitions)
         self.cloud.make("acme.orders", partitions)
         self.paris.kafka.make("orders", partitions)
-        self.paris.kafka.make("_sealwire.acme.paris.cursors", LANES)
+        begin_site(self.paris.kafka)
         self.paris.kafka.make("_sealwire.acme.paris.orders")
         self.paris.kafka.make("_sealwire.acme.paris.quarantine")
 

@@ -191,17 +191,45 @@ def test_a_pattern_opens_nothing_into_a_topic_that_is_sealed_here(tmp_path: Path
     assert list(found.troubles) == ["acme.orders"]
 
 
-def test_exactly_once_is_refused_at_its_place_and_never_lowered(tmp_path: Path) -> None:
-    (fault,) = faults(tmp_path, "channel: a, open: c.x, to: x, delivery: exactly-once")
+EMBEDDED = HEAD.replace('"localhost:9092"', '"localhost:9092", broker: embedded')
+
+
+def test_exactly_once_is_refused_where_the_broker_has_no_transactions_and_never_lowered(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, "channel: a, open: c.x, to: x, delivery: exactly-once", head=EMBEDDED)
     assert fault.startswith("8:")
-    assert "mappings[0].delivery: exactly-once: not before the release" in fault
-    embedded = HEAD.replace('"localhost:9092"', '"localhost:9092", broker: embedded')
-    (fault,) = faults(tmp_path, "channel: a, open: c.x, to: x, delivery: exactly-once", head=embedded)
-    assert "the embedded broker has no transactions" in fault
+    assert "mappings[0].delivery: exactly-once: the embedded broker has no transactions" in fault
 
 
-def test_at_least_once_may_be_said(tmp_path: Path) -> None:
-    assert isinstance(read(tmp_path, "channel: a, open: c.x, to: x, delivery: at-least-once"), Node)
+@pytest.mark.parametrize(
+    ("head", "said", "delivery"),
+    [
+        (HEAD, "", "exactly-once"),
+        (HEAD, ", delivery: exactly-once", "exactly-once"),
+        (HEAD, ", delivery: at-least-once", "at-least-once"),
+        (EMBEDDED, "", "at-least-once"),
+        (EMBEDDED, ", delivery: at-least-once", "at-least-once"),
+    ],
+)
+def test_a_site_delivers_exactly_once_wherever_its_broker_can(
+    tmp_path: Path, head: str, said: str, delivery: str
+) -> None:
+    node = read(tmp_path, f"channel: a, open: c.x, to: x{said}", head=head)
+    assert isinstance(node, Node)
+    assert node.settings("open").delivery == delivery
+
+
+def test_a_site_delivers_in_one_way(tmp_path: Path) -> None:
+    (fault,) = faults(
+        tmp_path,
+        "channel: a, open: c.x, to: x",
+        "channel: a, seal: s, to: c.s",
+        "channel: a, open: c.y, to: y, delivery: at-least-once",
+    )
+    assert fault.startswith("10:")
+    assert "delivery: at-least-once, and the mapping in line 8 has exactly-once: a site delivers in one way" in fault
+    both = ("channel: a, open: c.x, to: x, delivery: at-least-once", "channel: a, open: c.y, to: y")
+    (fault,) = faults(tmp_path, *both)
+    assert "delivery: exactly-once, and the mapping in line 8 has at-least-once" in fault
 
 
 @pytest.mark.parametrize(

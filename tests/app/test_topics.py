@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LANES = "_sealwire.acme.berlin.seal.lanes"
 OPEN_LANES = "_sealwire.acme.berlin.open.lanes"
 TABLES = [f"_sealwire.acme.berlin.{way}-{TABLE}-changelog" for way in ("seal", "open")]
-CURSORS = "_sealwire.acme.berlin.cursors"
+CURSORS, LEDGER = "_sealwire.acme.berlin.cursors", "_sealwire.acme.berlin.ledger"
 ORDERS, QUARANTINE = "_sealwire.acme.berlin.orders", "_sealwire.acme.berlin.quarantine"
 SINGLE = dict.fromkeys((ORDERS, QUARANTINE), ("make", 1))
 
@@ -67,7 +67,7 @@ def test_a_source_topic_that_is_missing_is_waited_for_by_name(node: Node) -> Non
 
 def test_a_site_gets_lanes_cursors_and_sinks(node: Node) -> None:
     steps = topics.site_steps(node, {}, {"c.y": 6})
-    ours = dict.fromkeys((LANES, OPEN_LANES, CURSORS, *TABLES), ("make", 4))
+    ours = dict.fromkeys((LANES, OPEN_LANES, CURSORS, LEDGER, *TABLES), ("make", 4))
     assert deeds(steps) == {**ours, **SINGLE, "y": ("make", 6)}
     assert next(step for step in steps if step.topic == CURSORS).config["cleanup.policy"] == "compact"
 
@@ -80,7 +80,7 @@ def test_what_persons_order_is_kept_for_ever_and_what_is_quarantined_is_bounded(
 
 
 def test_a_site_that_has_all_gets_nothing(node: Node) -> None:
-    there = dict.fromkeys((LANES, OPEN_LANES, CURSORS, *TABLES), 4) | {"y": 8, ORDERS: 1, QUARANTINE: 1}
+    there = dict.fromkeys((LANES, OPEN_LANES, CURSORS, LEDGER, *TABLES), 4) | {"y": 8, ORDERS: 1, QUARANTINE: 1}
     assert {step.deed for step in topics.site_steps(node, there, {"c.y": 6})} == {Deed.KEEP}
 
 

@@ -54,7 +54,7 @@ def environment() -> dict[str, str]:
 
 
 def sealwire(*words: str | Path, within: float = COMMAND_WITHIN, code: int = 0) -> str:
-    """Run a command of the bridge to its end; gives its standard output."""
+    """Run a command of the bridge to its end; gives its standard output, and what it said of what was wrong."""
     done = subprocess.run(
         [sys.executable, "-m", "sealwire.app", *map(str, words)],
         stdin=subprocess.DEVNULL,
@@ -67,7 +67,7 @@ def sealwire(*words: str | Path, within: float = COMMAND_WITHIN, code: int = 0) 
     assert done.returncode == code, (
         f"sealwire {' '.join(map(str, words))}: {done.returncode}\n{done.stdout}{done.stderr}"
     )
-    return done.stdout
+    return done.stdout if code == 0 else done.stdout + done.stderr
 
 
 @dataclass

@@ -39,13 +39,14 @@ class Right(NamedTuple):
     operation: str
     kind: str
     name: str
+    pattern: str = "literal"
 
 
 def rights(role: str, **names: str) -> list[Right]:
     """The rights of a role, as a shell reads them out of docs/RIGHTS.md."""
     found = re.search(_BLOCK.format(role), RIGHTS.read_text(), re.DOTALL)
     assert found, f"docs/RIGHTS.md has no rights of {role}"
-    script = 'set -eu\nright() { printf "%s\\t%s\\t%s\\n" "$1" "$2" "$3"; }\n' + found[1]
+    script = 'set -eu\nright() { printf "%s\\t%s\\t%s\\t%s\\n" "$1" "$2" "$3" "${4:-literal}"; }\n' + found[1]
     told = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=True, env={**names, "PATH": os.environ["PATH"]}
     )
@@ -69,7 +70,10 @@ def rights_of(cluster: KafkaCluster, user: str) -> set[Right]:
     kind = ResourceType.ANY, None, ResourcePatternType.ANY, f"User:{user}", None, AclOperation.ANY
     admin = _administrator(cluster)
     found = admin.describe_acls(AclBindingFilter(*kind, AclPermissionType.ANY)).result(20)
-    return {Right(each.operation.name, each.restype.name, each.name) for each in found}
+    return {
+        Right(each.operation.name, each.restype.name, each.name, each.resource_pattern_type.name.lower())
+        for each in found
+    }
 
 
 def function_of_kafka() -> str:
@@ -99,9 +103,9 @@ def _done(answers: dict[Any, Any]) -> None:
 
 def _binding(kind: type, user: str, right: Right) -> Any:  # noqa: ANN401
     return kind(
-        ResourceType[right.kind.upper()],
+        ResourceType[right.kind.upper().replace("-", "_")],
         right.name,
-        ResourcePatternType.LITERAL,
+        ResourcePatternType[right.pattern.upper()],
         f"User:{user}",
         "*",
         AclOperation[right.operation.upper()],

@@ -18,7 +18,7 @@ from model import PARTS, Model
 from people import BEGIN, Vault, people
 from sim_kafka import Cluster, Reader, View, Writer
 from virtual_loop import RUNS, Process, VirtualLoop
-from world import CLOUD, LANES, Station, World
+from world import CLOUD, LANES, Station, World, begin_site
 
 from sealwire.agents import clock, healer, lanes, lookout, sealing
 from sealwire.agents.settings import Cluster as Address
@@ -174,7 +174,7 @@ class Simulation:
             world.berlin.kafka.make(topic, count)
             world.cloud.make(cloud, count)
             world.paris.kafka.make(topic, count)
-        world.paris.kafka.make("_sealwire.acme.paris.cursors", LANES)
+        begin_site(world.paris.kafka)
         world.paris.kafka.make("_sealwire.acme.paris.orders")
         world.paris.kafka.make("_sealwire.acme.paris.quarantine")
         for statement in people().credentials:
