@@ -119,7 +119,6 @@ def test_what_a_member_truly_signed_for_another_place_is_proven_and_what_only_na
         (replace(SAID, sealed_at=NOW + 10**6), None, Reason.AHEAD),
         (replace(SAID, sealed_at=1), None, Reason.EXPIRED),
     ],
-    ids=str,
 )
 def test_whatever_is_refused_behind_a_good_signature_is_proven_to_be_its_senders(
     said: Inner, policy: Policy | None, reason: Reason
