@@ -26,6 +26,8 @@ _WITHIN: Final = 10.0  # seconds for an answer; asked again until one comes
 class MixedLoad(FleetLoad):
     """A FleetLoad whose records go one of two ways; numbers go on over both, so an aborted one is never used again."""
 
+    later = 3_600_000  # of this hour: what is older than a reader's admission is not sealed again for it
+
     def __init__(self, cluster: KafkaCluster, size: Size, seed: int) -> None:
         super().__init__(cluster, size)
         self._random = Random(seed)

@@ -47,6 +47,8 @@ def content(topic: str, partition: int, number: int) -> tuple[bytes, bytes, list
 class FleetLoad(threading.Thread):
     """Records to every partition in turn, `per_second` of them (which may change), until it is told to stop."""
 
+    later = 0  # ms by which timestamps are later than content() has them
+
     def __init__(self, cluster: KafkaCluster, size: Size) -> None:
         super().__init__(daemon=True)
         self._size, self.per_second = size, size.per_second
@@ -79,6 +81,7 @@ class FleetLoad(threading.Thread):
         first, producer = self.sent[topic, partition], self._through()
         for number in range(first, first + _RUN):
             key, value, headers, timestamp = content(topic, partition, number)
+            timestamp += self.later
             while True:
                 try:
                     producer.produce(topic, value, key=key, partition=partition, headers=headers, timestamp=timestamp)
