@@ -181,7 +181,7 @@ def reordered(first: int, records: list[One]) -> None:
         records[1234], records[1235] = records[1235], records[1234]
 
 
-CHANGES: Final = (nothing, altered, missing, duplicated, reordered)
+CHANGES: Final = (nothing, altered, missing, duplicated, reordered) if RECORDS <= 100_000 else (nothing, altered)
 
 
 def ids(cluster: KafkaCluster, topics: list[str]) -> dict[str, bytes]:
