@@ -28,6 +28,7 @@ TOPICS: Final = (
     "target",
     "neighbour",
     "moving",
+    "audited",
 )
 
 

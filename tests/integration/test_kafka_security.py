@@ -138,6 +138,23 @@ def test_an_operator_looks_and_decides_with_rights_that_the_workers_do_not_have(
         log.publish(orders, b"", b"no order", seconds=20)
 
 
+def test_an_auditor_exports_and_compares_with_no_more_than_its_rights(guarded: Guarded, clusters: Clusters) -> None:
+    directory, names = guarded.world.directory, {"PROJECT": PROJECT, "SITE": "lisbon", "TOPIC": TOPIC}
+    allow(clusters.source, "auditor", rights("auditor sending", **names))
+    allow(clusters.sink, "auditor", rights("auditor receiving", **names))
+    file, logins = (
+        directory / "audit.digests",
+        [directory / "auditor-berlin.config", directory / "auditor-lisbon.config"],
+    )
+    at_source, at_sink = (
+        each.secured.certificate_file(login, "auditor")
+        for each, login in zip((clusters.source, clusters.sink), logins, strict=True)
+    )
+    sealwire("verify", "--export", file, guarded.sealer.file, "--kafka-config", at_source)
+    told = sealwire("verify", "--against", file, guarded.mirror.file, "--kafka-config", at_sink)
+    assert "are at the sink as they are at the source" in told
+
+
 @pytest.mark.parametrize(
     ("cluster", "user", "right", "node"),
     [

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 from confluent_kafka import Producer
-from kafka_world import environment
+from kafka_world import await_, environment, sealwire
 from traffic import read_all
 
 from sealwire.agents.admin import Admin
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from conftest import Bridge
     from kafka_cluster import KafkaCluster
     from kafka_world import World
 
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.kafka
 
 RECORDS: Final = int(os.environ.get("VERIFY_RECORDS", "30000"))
 ENVELOPE: Final = 5000  # records
-TOPIC, LEDGER = "audited", "_sealwire.audit.lisbon.ledger"
+TOPIC, LEDGER = "many", "_sealwire.audit.lisbon.ledger"
 
 
 class One(NamedTuple):
@@ -202,6 +203,22 @@ def timed(*words: str | Path, code: int = 0) -> tuple[str, float]:
     return done.stdout, time.monotonic() - begun
 
 
+def test_what_was_sealed_opened_and_delivered_is_proved_to_be_what_was_sent(bridge: Bridge) -> None:
+    world, topic = bridge.world, "audited"
+    producer = Producer({"bootstrap.servers": world.source.bootstrap, "compression.type": "lz4", "linger.ms": 20})
+    for number in range(9000):
+        put(producer, topic, number % 3, one(number))
+    assert producer.flush(60) == 0
+    await_(lambda: sum(map(len, read_all(world.sink, topic).values())) == 9000, "every record at the sink", every=0.5)
+    file = world.directory / "bridge.digests"
+    assert "9,000 records of 3 source partitions" in sealwire(
+        "verify", "--export", file, bridge.sealer.file, "-t", topic
+    )
+    report = json.loads(sealwire("verify", "--against", file, bridge.mirror.file, "--json"))
+    assert (report["ok"], report["records"], report["foreign"]) == (True, 9000, 0)
+    assert [row["not_compared"] + row["passed"] for row in report["partitions"]] == [[], [], []]
+
+
 def test_one_record_among_many_that_is_not_what_it_was_is_found(another: Callable[[str], World]) -> None:
     world = another("audit")
     world.admit("berlin", "producer1")
@@ -217,7 +234,7 @@ def test_one_record_among_many_that_is_not_what_it_was_is_found(another: Callabl
     for topic, change in zip(sinks, CHANGES, strict=True):
         deliver(world.sink, topic, (source_id, sink_ids[topic]), sent, change)
 
-    file = world.directory / "audited.digests"
+    file = world.directory / "many.digests"
     told, took = timed("verify", "--export", file, berlin.file)
     exported = int(told.split(": ", 1)[1].split(" ")[0].replace(",", ""))
     print(
