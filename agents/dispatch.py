@@ -12,6 +12,7 @@ from sealwire.agents.sink import Staged
 from sealwire.agents.slow_path import trim
 from sealwire.keys.cursor import CloudPlace, State
 from sealwire.keys.delivery import Delivered
+from sealwire.keys.inner import Kind
 from sealwire.keys.reason import Reason
 from sealwire.keys.source import Span
 
@@ -61,7 +62,7 @@ class Dispatch:
     ) -> None:
         self._work, self._seat, self._entry = work, seat, entry
         self._standing, self._after, self._opened, self._buffer = standing, after, opened, buffer
-        self._turn = standing.turn
+        self._turn, self._empty = standing.turn, False
         self._size = len(opened.batches)
         self._held = max(len(buffer), self._size)  # bytes
         self._tally = work.side.tallies[opened.source.channel]
@@ -85,7 +86,8 @@ class Dispatch:
         work.side.counters["envelopes"] += 1
         work.side.counters["records"] += opened.inner.record_count
         self._tally.taken.add(opened.inner.record_count, self._size)
-        if not batches:
+        self._empty = not batches
+        if self._empty and opened.inner.kind is not Kind.LOST:  # a loss is told in its turn, for the ledger to have it
             work.standings.note(standing, self._after)
             work.side.buffers.give_back(self._buffer)
             return
@@ -155,7 +157,9 @@ class Dispatch:
 
     def _delivered(self, first: int, following: int) -> Delivered:
         facts, opened = self._work.side.watch.facts, self._opened
-        topic = facts.local.get(self._standing.sink_topic)
+        topic, last = facts.local.get(self._standing.sink_topic), self._standing.last
+        if self._empty:  # nothing of it is there
+            first = following = max(following, last.sink_end if last is not None else 0)
         return Delivered(
             span=opened.span,
             sender=opened.session.member_id,

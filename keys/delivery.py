@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 class Delivered:
     """What was delivered, from whom, and where it went.
 
-    ``sink_first`` and ``sink_next`` are the sink offsets [first, next) of its batches (equal where there were none);
-    ``sink_end`` is the end of the sink partition after it: a sink that ends before it later is another one, or was
-    restored. ``sink_cluster`` is the cluster's id.
+    ``sink_first`` and ``sink_next`` are the sink offsets [first, next) of its batches (equal where there were none,
+    since the source lost the span); ``sink_end`` is the end of the sink partition after it: a sink that ends before it
+    later is another one, or was restored. ``sink_cluster`` is the cluster's id.
     """
 
     span: Span

@@ -21,7 +21,9 @@ from sealwire.agents.header import read_header, restamp
 from sealwire.agents.seat import ReadRefused
 from sealwire.agents.single import record_batch
 from sealwire.keys import identity, session
+from sealwire.keys.delivery import Delivery
 from sealwire.keys.envelope import Cause, Compression, Kind, Place, seal, sealed_size
+from sealwire.keys.history import LOST, Passed, history
 from sealwire.keys.reason import Reason
 from sealwire.keys.source import Span
 from sealwire.keys.standing import State
@@ -372,6 +374,27 @@ async def test_a_lost_span_counts_even_while_the_sink_is_slow_and_the_worker_die
     said = world.inner(first=5, next=6, record_count=1, batch_count=1, uncompressed_size=len(batch))
     world.envelopes.inject(world.forge(sealer, said, batch))
     await until(lambda: world.paris.got() == [*some(2), *some(1, 5)])
+
+
+@in_world
+async def test_a_lost_span_stands_in_the_ledger_as_one_of_which_nothing_is_at_the_sink(world: World) -> None:
+    sealer, mirror = await flowing(world)
+    for first, following in ((1, 4), (4, 7)):
+        lost = {"kind": Kind.LOST, "cause": Cause.DELETED, "first": first, "next": following}
+        world.envelopes.inject(world.forge(sealer, world.inner(**lost)))
+    batch = build(some(1, 7), base=7)
+    said = world.inner(first=7, next=8, record_count=1, batch_count=1, uncompressed_size=len(batch))
+    world.envelopes.inject(world.forge(sealer, said, batch))
+    await until(lambda: mirror.standing().written.next == 8)  # type: ignore[union-attr]
+    logs = world.paris.kafka.topics["_sealwire.acme.paris.ledger"][1]
+    told = [Delivery.decode(value) for log in logs for value in log.values() if value]
+    (source,) = {each.cursor.source for each in told}
+    assert source.partition == 0
+    runs = history(told, world.paris.kafka.topics["orders"][0]).runs
+    passed = [each for run in runs for each in run.passed]
+    assert passed == [Passed(Span(1, 4), LOST), Passed(Span(4, 7), LOST)]
+    assert (runs[0].span.first, runs[-1].span.next) == (0, 8)
+    assert all(each.delivered is not None and each.delivered.sink_end > 0 for each in told)
 
 
 @in_world
