@@ -76,7 +76,8 @@ def fill_source(cluster: KafkaCluster) -> None:
     """Partition 0: many records of every codec in turn; partition 1: transactions, every third aborted."""
     cluster.make_topic(TOPIC, 2)
     for at, codec in enumerate(("none", "lz4", "zstd", "snappy", "gzip")):
-        producer = Producer({"bootstrap.servers": cluster.bootstrap, "compression.type": codec, "linger.ms": 20})
+        settings = {"compression.type": codec, "linger.ms": 20, "enable.idempotence": True}  # else a retry reorders
+        producer = Producer({"bootstrap.servers": cluster.bootstrap, **settings})
         for number in range(RECORDS * at // 5, RECORDS * (at + 1) // 5):
             put(producer, TOPIC, 0, one(number))
         assert producer.flush(120) == 0
