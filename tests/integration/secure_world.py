@@ -108,7 +108,7 @@ def _binding(kind: type, user: str, right: Right) -> Any:  # noqa: ANN401
         ResourcePatternType[right.pattern.upper()],
         f"User:{user}",
         "*",
-        AclOperation[right.operation.upper()],
+        AclOperation[re.sub("(?<=[a-z])(?=[A-Z])", "_", right.operation).upper()],
         AclPermissionType.ALLOW,
     )
 
