@@ -8,7 +8,8 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
 from kafka_world import await_
 
 if TYPE_CHECKING:
@@ -67,17 +68,63 @@ def _seen(message: Message) -> Seen:
     return Seen(message.key(), message.value(), headers, message.timestamp())
 
 
+_counted: dict[tuple[str, str], dict[int, tuple[int, int, int]]] = {}  # by topic: log start, position, records
+
+
 def count_of(cluster: KafkaCluster, topic: str) -> int:
-    """How many offsets a topic has; 0 where it is not there yet."""
-    consumer = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "counter", "log_level": 0})
+    """How many committed records a topic has, without what was deleted; 0 where it is not there yet.
+
+    What was counted before is not read again: offsets would count the markers of transactions too.
+    """
+    settings = {
+        "bootstrap.servers": cluster.bootstrap,
+        "group.id": "counter",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "fetch.message.max.bytes": 20 << 20,
+        "receive.message.max.bytes": 100 << 20,
+        "log_level": 0,
+    }
+    consumer = Consumer(settings)
     try:
         shown = consumer.list_topics(topic, timeout=20).topics[topic]
         if shown.error is not None:
             return 0
-        marks = [consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=20) for each in shown.partitions]
-        return sum(high - low for low, high in marks)
+        known = _counted.setdefault((_id_of(cluster, topic), topic), {})
+        for partition in shown.partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)
+            start, position, _count = known.get(partition, (-1, -1, 0))
+            if start != low or not low <= position <= high:
+                known[partition] = low, low, 0
+        consumer.assign([TopicPartition(topic, partition, known[partition][1]) for partition in shown.partitions])
+        _count_on(consumer, known, set(shown.partitions))
+        return sum(known[partition][2] for partition in shown.partitions)
     finally:
         consumer.close()
+
+
+def _count_on(consumer: Consumer, known: dict[int, tuple[int, int, int]], left: set[int]) -> None:
+    while left:
+        messages = consumer.consume(5000, 20)
+        if not messages:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        for message in messages:
+            partition, error, offset = message.partition(), message.error(), message.offset()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            assert partition is not None
+            assert offset is not None
+            start, position, count = known[partition]
+            if error is not None:
+                known[partition] = start, max(position, offset), count
+                left.discard(partition)
+            else:
+                known[partition] = start, offset + 1, count + 1
+
+
+def _id_of(cluster: KafkaCluster, topic: str) -> str:
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+    return str(admin.describe_topics(TopicCollection([topic]), request_timeout=20)[topic].result(20).topic_id)
 
 
 def await_count(cluster: KafkaCluster, topic: str, count: int, within: float = 90.0) -> None:
