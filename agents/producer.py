@@ -39,11 +39,14 @@ DOUBTFUL_TRIES = 8
 
 
 class Refused(Exception):
-    """The cluster will never take this batch; the text is the broker's word. ``too_large``: smaller ones may do."""
+    """The cluster will never take this batch; the text is the broker's word.
 
-    def __init__(self, words: str, *, too_large: bool = False) -> None:
+    ``too_large``: smaller ones may do. ``told``: the log has it already.
+    """
+
+    def __init__(self, words: str, *, too_large: bool = False, told: bool = False) -> None:
         super().__init__(words)
-        self.too_large = too_large
+        self.too_large, self.told = too_large, told
 
 
 class Doubt(Exception):

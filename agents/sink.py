@@ -99,7 +99,7 @@ class SinkPartition:
                 self._tell(members, going)
                 self._rest = 0.0
         except Refused as refusal:  # not now: outside a transaction it may wait for as long as it takes
-            await self._sink.wait(self._topic, self._partition, str(refusal))
+            await self._sink.wait(self._topic, self._partition, refusal)
         except Ended as end:
             for staged in [*members, *(each for each in self._queue if each.via is via)]:
                 staged.dropped()
@@ -241,21 +241,24 @@ class Sink:
                 words = self.trouble.setdefault(
                     topic, f"sink topic {topic} has {there} partitions: grow it with Kafka's tools, the rest waits"
                 )
-                if (topic, partition) not in self.lacking:
-                    _log.warning("%s[%d] waits: %s", topic, partition, words)
-                self.lacking[topic, partition] = words
+                self._lacks(topic, partition, words)
                 await asyncio.sleep(_TRY_AGAIN)
         self.lacking.pop((topic, partition), None)
         self.trouble.pop(topic, None)
 
-    async def wait(self, topic: str, partition: int, words: str) -> None:
+    async def wait(self, topic: str, partition: int, refusal: Refused) -> None:
         """Let a partition that cannot be written now rest a little; its topic may be gone, so it is looked for anew."""
         self._known.pop(topic, None)
-        if (topic, partition) not in self.lacking:
-            _log.warning("%s[%d] waits: %s", topic, partition, words)
-        self.lacking[topic, partition] = words
+        self._lacks(topic, partition, str(refusal), told=refusal.told)
         await asyncio.sleep(_TRY_AGAIN)
         await self.gone()
+
+    def _lacks(self, topic: str, partition: int, words: str, *, told: bool = False) -> None:
+        """Show what a partition waits for, and tell it once, not for each partition of the topic."""
+        told = told or any(each == words for (name, _), each in self.lacking.items() if name == topic)
+        if not told:
+            _log.warning("%s[%d] waits: %s", topic, partition, words)
+        self.lacking[topic, partition] = words
 
     async def _look(self, topic: str) -> None:
         facts = self._watch.facts

@@ -123,7 +123,8 @@ class LaneTransactions:
         lost = wanted - self._included
         if lost:
             where = min(lost)
-            raise Refused(refused.get(where, f"{where.topic}[{where.partition}] could not be included"))
+            words = refused.get(where, f"{where.topic}[{where.partition}] could not be included")
+            raise Refused(words, told=where.topic in self._writer.rights.lacking)
 
     async def _add(self, missing: set[TopicPartition]) -> dict[TopicPartition, str] | None:
         """Ask once; those that may not be written, with the words why. None: nothing is included yet."""

@@ -27,10 +27,11 @@ class Size(NamedTuple):
     partitions: int
     records: int
     per_second: int
+    name: str = "fleet"
 
     @property
     def names(self) -> list[str]:
-        return [f"fleet{number:02d}" for number in range(self.topics)]
+        return [f"{self.name}{number:02d}" for number in range(self.topics)]
 
     @property
     def places(self) -> list[tuple[str, int]]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kafka
 
-SIZE = Size(topics=2, partitions=4, records=0, per_second=4000)
+SIZE = Size(topics=2, partitions=4, records=0, per_second=4000, name="exactly")
 NOTHING = Totals(missing=0, foreign=0, disordered=0, broken=0, duplicates=0)
 AGAIN_WITHIN = 5.0  # seconds after kill -9: what is promised of a static member
 BUSY = 4.0  # times as long, where the machine has other work

@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from kafka_world import await_
+from kafka_world import await_, sealwire
 from traffic import Seen, await_count, count_of, differences, read_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Bridge
     from kafka_cluster import KafkaCluster
+    from kafka_world import World
 
 pytestmark = pytest.mark.kafka
 
 TOPIC, PARTITIONS = "moving", 3
+MOVED = "moved-on"
 EMPTY = 1  # the partition that gets nothing
 GROUP = "an-application"
 
@@ -30,12 +34,12 @@ def fill(cluster: KafkaCluster, topic: str, first: int, following: int) -> None:
     assert producer.flush(30) == 0
 
 
-def consume(cluster: KafkaCluster, most: int) -> list[Message]:
+def consume(cluster: KafkaCluster, topic: str, most: int) -> list[Message]:
     """Take some records of each partition as an application of a group does, and commit."""
     consumer = Consumer(
         {"bootstrap.servers": cluster.bootstrap, "group.id": GROUP, "auto.offset.reset": "earliest", "log_level": 0}
     )
-    consumer.subscribe([TOPIC])
+    consumer.subscribe([topic])
     found: list[Message] = []
     try:
         while len(found) < most:
@@ -44,16 +48,16 @@ def consume(cluster: KafkaCluster, most: int) -> list[Message]:
             assert message.error() is None
             found.append(message)
         reached = {message.partition() or 0: (message.offset() or 0) + 1 for message in found}
-        consumer.commit(offsets=[TopicPartition(TOPIC, *each) for each in reached.items()], asynchronous=False)
+        consumer.commit(offsets=[TopicPartition(topic, *each) for each in reached.items()], asynchronous=False)
     finally:
         consumer.close()
     return found
 
 
-def positions(cluster: KafkaCluster) -> list[TopicPartition]:
+def positions(cluster: KafkaCluster, topic: str) -> list[TopicPartition]:
     consumer = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": GROUP, "log_level": 0})
     try:
-        return consumer.committed([TopicPartition(TOPIC, each) for each in range(PARTITIONS)], timeout=20)
+        return consumer.committed([TopicPartition(topic, each) for each in range(PARTITIONS)], timeout=20)
     finally:
         consumer.close()
 
@@ -82,25 +86,38 @@ def test_a_topic_that_no_mapping_names_stays_where_it_is(bridge: Bridge) -> None
     assert read_all(cloud, bridge.world.cloud_topic("private")) == {}
 
 
-def test_an_application_that_moves_to_the_sink_goes_on_at_the_offsets_it_has(bridge: Bridge) -> None:
-    """A source log that was never cleaned or cut, nor written by transactions, has the same offsets at the sink."""
-    source, sink = bridge.world.source, bridge.world.sink
-    fill(source, TOPIC, 1000, 1200)
-    await_count(sink, TOPIC, count_of(source, TOPIC))
-    read = consume(source, 120)
-    committed = positions(source)
+def test_an_application_that_moves_to_the_sink_goes_on_at_the_offsets_it_has(another: Callable[[str], World]) -> None:
+    """Delivered at least once, a source log that was never cleaned, nor written by transactions, keeps its offsets.
+
+    Exactly once they lie further on at the sink: each transaction leaves a marker in the log.
+    """
+    world = another("mover")
+    source, sink = world.source, world.sink
+    world.make_source_topics([MOVED], PARTITIONS)
+    world.admit("berlin", "away")
+    world.admit("lisbon", "there")
+    sealer, mirror = world.sealing("away", [MOVED]), world.opening("there", [MOVED])
+    mirror.file.write_text(mirror.file.read_text().replace(f"to: {MOVED}", f"to: {MOVED}, delivery: at-least-once"))
+    sealwire("topics", "apply", "--yes", sealer.file)
+    for node in (sealer, mirror):
+        sealwire("site", "init", node.file)
+        node.start(ready=False)
+    fill(source, MOVED, 0, 400)
+    await_count(sink, MOVED, 400)
+    read = consume(source, MOVED, 120)
+    committed = positions(source, MOVED)
     assert sum(each.offset for each in committed if each.offset > 0) == 120
     mover = Consumer({"bootstrap.servers": sink.bootstrap, "group.id": GROUP, "log_level": 0})
     try:
         mover.commit(offsets=[each for each in committed if each.offset > 0], asynchronous=False)
     finally:
         mover.close()
-    rest = consume(sink, count_of(source, TOPIC) - 120)
+    rest = consume(sink, MOVED, 280)
     taken = {0: [], EMPTY: [], 2: []}
     for message in [*read, *rest]:
         headers = tuple(message.headers() or ())
         taken[message.partition()].append(Seen(message.key(), message.value(), headers, message.timestamp()))
-    assert differences(read_all(source, TOPIC), taken) == []
+    assert differences(read_all(source, MOVED), taken) == []
 
 
 def test_workers_that_were_away_go_on_where_they_were_and_repeat_nothing(bridge: Bridge) -> None:
