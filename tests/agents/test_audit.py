@@ -24,6 +24,8 @@ from sealwire.keys.comparison import Comparison, Kind
 from sealwire.keys.delivery import Delivered, record_key
 from sealwire.keys.delivery import Delivery as Record
 from sealwire.keys.history import history
+from sealwire.keys.order import Expected, apply, give
+from sealwire.keys.order import Kind as Kinds
 from sealwire.keys.source import SourcePartition, Span
 from sealwire.keys.standing import Cursor
 
@@ -76,7 +78,7 @@ class Sites:
         return found
 
     async def audited(
-        self, *, settled: int | None = None, exported: Exported | None = None
+        self, *, settled: int | None = None, exported: Exported | None = None, end: int | None = None
     ) -> tuple[Comparison, SinkAudit]:
         comparison = Comparison(exported or await self.exported())
         by_source: dict[SourcePartition, list[Record]] = {}
@@ -87,7 +89,8 @@ class Sites:
             for source, records in by_source.items()
         ]
         log = self.cluster.at("sink")
-        window = Window(log.start, log.end, log.end if settled is None else settled)
+        end = log.end if end is None else end
+        window = Window(log.start, end, end if settled is None else settled)
         found = SinkAudit(FakeReader(self.cluster), "sink", 0, deliveries, window)
         await found.run()
         return comparison, found
@@ -307,6 +310,38 @@ async def test_what_was_delivered_while_we_looked_is_nobodys_fault() -> None:
 
 
 @in_loop
+async def test_what_was_stored_since_the_end_was_asked_for_is_not_looked_at() -> None:
+    world = sites(500)
+    exported = await world.exported()
+    end = world.cluster.at("sink").end
+    world.deliver(500, [odd(number) for number in range(100)])
+    comparison, _ = await world.audited(settled=end, end=end, exported=replace(exported, span=Span(0, 600)))
+    assert [(finding.kind, finding.records) for finding in comparison.findings] == []
+
+
+@in_loop
+async def test_an_export_that_ends_inside_a_batch_has_nothing_from_there_on() -> None:
+    world = sites(1000)
+    (found,) = await export(FakeReader(world.cluster), [Wanted(SOURCE, Span(130, 750))])
+    assert [(block.first, block.next, block.records) for block in found.blocks] == [(130, 750, 620)]
+    comparison, _ = await world.audited(exported=found)
+    assert (comparison.findings, comparison.compared) == ([], 620)
+
+
+@in_loop
+async def test_what_a_rewind_left_behind_is_no_duplicate() -> None:
+    world = sites(500)
+    back = give(Kinds.REWIND, SOURCE, Expected.of(Cursor(SOURCE, 500)), 300, "anna", "a disk", 5, bytes)
+    after = apply(Cursor(SOURCE, 500), back)
+    assert after is not None
+    world.records.append(Record(after, None, back))
+    world.deliver(300, some(100, 300))
+    world.deliver(400, some(100, 400))
+    comparison, found = await world.audited()
+    assert (comparison.findings, found.told.superseded) == ([], 500)
+
+
+@in_loop
 async def test_so_many_strangers_that_nobody_looks_at_them_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "MOST_OUTSIDE", 3)
     world = sites(500)
@@ -347,6 +382,32 @@ async def test_a_ledger_is_read_on_from_where_it_was_read_to() -> None:
         log.append(record_batch(record.encode(), NOW, record_key("sink", SOURCE)))
     await reading.read(lambda topic, record: told.append((topic, record)))
     assert [record for _, record in told] == world.records
+
+
+class Growing(FakeReader):
+    """A reader of a log that grows as soon as its end was asked for."""
+
+    async def end_offset(self, topic: str, partition: int, *, committed: bool = False) -> int:
+        end = await super().end_offset(topic, partition, committed=committed)
+        if end == 3:
+            self._cluster.at(topic, partition).append(record_batch(self.more, NOW, record_key("sink", SOURCE)))
+        return end
+
+    more = b""
+
+
+@in_loop
+async def test_a_ledger_that_grows_meanwhile_is_told_once() -> None:
+    world = sites(500)
+    log, told = world.cluster.at(LEDGER), []
+    for record in world.records[:3]:
+        log.append(record_batch(record.encode(), NOW, record_key("sink", SOURCE)))
+    reader = Growing(world.cluster)
+    reader.more = world.records[3].encode()
+    reading = LedgerReading(reader, LEDGER, 1)
+    for _ in range(2):
+        await reading.read(lambda _topic, record: told.append(record))
+    assert told == world.records[:4]
 
 
 @pytest.mark.parametrize(("key", "value"), [(b"x", b"\x01"), (record_key("sink", SOURCE), b"\x09")])

@@ -90,6 +90,8 @@ def test_every_way_to_write_a_length_comes_to_the_shortest(
     assert shortest(plain) is plain
     assert shortest(body(fields, len(headers), long)) == plain
     assert shortest(body(fields, len(headers), null=-7)) == plain
+    before = body(fields[:2], len(headers))[: -len(varint(len(headers)))]
+    assert shortest(before + long(len(headers)) + plain[len(before) + len(varint(len(headers))) :]) == plain
 
 
 @given(st.binary(max_size=60))
