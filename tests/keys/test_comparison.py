@@ -211,6 +211,41 @@ def test_strangers_in_every_block_of_a_long_run_are_no_fault() -> None:
     assert (comparison.findings, comparison.foreign) == ([], len(strange))
 
 
+def holes(spans: list[Span]) -> Site:
+    """Every third offset has a record, so that no run tells where a block begins."""
+    end = spans[-1].next
+    return Site([offset for offset in range(end) if offset % 3 == 0], spans, [], 0, end)
+
+
+def test_records_that_are_missing_among_holes_are_found_one_after_the_other() -> None:
+    site = holes([Span(at, at + 5000) for at in range(0, 40_000, 5000)])
+    runs = site.delivered()
+    for at in (1, 5):
+        del runs[at][700]
+    found = compare(site, runs).findings
+    assert [(finding.kind, finding.span, finding.records) for finding in found] == [
+        (Kind.MISSING, Span(7000, 8000), 1),
+        (Kind.MISSING, Span(27_000, 28_000), 1),
+    ]
+
+
+def test_an_altered_record_in_the_first_whole_block_is_altered_wherever_delivery_began() -> None:
+    site = holes([Span(500, 5000)])
+    runs = site.delivered()
+    runs[0][300] = digest(1, "other")
+    comparison = compare(site, runs)
+    assert [(finding.kind, finding.span) for finding in comparison.findings] == [(Kind.ALTERED, Span(1000, 2000))]
+    assert [left.span for left in comparison.left] == [Span(0, 1000)]
+
+
+def test_a_ledger_whose_runs_are_a_record_off_hides_nothing_and_accuses_nobody() -> None:
+    site = holes([Span(at, at + 1000) for at in range(0, 9000, 1000)])
+    runs = site.delivered()
+    for before, after in pairwise(runs):
+        after.insert(0, before.pop())
+    assert compare(site, runs).findings == []
+
+
 def test_several_changes_far_apart_are_as_many_findings() -> None:
     site = Site(list(range(20 * BLOCK)), [Span(at, at + 500) for at in range(0, 20 * BLOCK, 500)], [], 0, 20 * BLOCK)
     runs = site.delivered()
