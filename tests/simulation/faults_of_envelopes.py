@@ -70,11 +70,12 @@ def hide_tail(hand: Hand) -> None:
 
 @fault
 def show_tail(hand: Hand) -> None:
-    """What was hidden is shown."""
-    for log in hand.logs():
-        if log.visible is not None:
-            log.note(log.visible, "show_tail")
-            log.show()
+    """The end of a log is hidden for a moment, and shown when others were."""
+    for log in hand.logs()[:1]:
+        log.visible = max(log.start, log.end - 1)
+        log.note(log.visible, "show_tail")
+        log.wake()
+        hand.loop.call_later(hand.dice.choice((0.05, 1.0)), log.show)
 
 
 @fault

@@ -91,12 +91,15 @@ class Model:
 
     @staticmethod
     def _owns(mirror: Any, part: int) -> bool:
-        """Tell whether a mirror has the lane of a source partition, and ever heard of its channel."""
+        """Tell whether a mirror has the lane of a source partition, and was ever shown that there is one.
+
+        What senders stated is not kept over a restart: of what was never delivered, it is to be heard again.
+        """
         station, (topic, partition) = mirror.station, PARTS[part]
-        heard = [each.channel for each in station.side.progress.outlook.topics]
-        heard += [each.cursor.source.channel for each in station.standings()]
-        if topic not in heard and station.control.caught_up.is_set():
-            return False  # of what the cloud never showed at all nobody can say anything
+        counts = [said.count for name, said in station.side.progress.outlook.topics.items() if name.topic == topic]
+        met = [(each.cursor.source.topic, each.cursor.source.partition) for each in station.standings()]
+        if max(counts, default=0) <= partition and PARTS[part] not in met and station.control.caught_up.is_set():
+            return False
         return lane_of(f"acme.{topic}", partition, LANES) in station.lanes.open
 
     @staticmethod
