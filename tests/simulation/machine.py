@@ -91,10 +91,13 @@ class Machine(RuleBasedStateMachine):
         alive = self.run.alive(kind)
         return alive[number % len(alive)] if alive else None
 
-    @rule(number=numbers, after=crash_after, lose=st.booleans(), again=st.booleans(), wait=whiles)
-    def crash(self, number: int, after: int, wait: float, *, lose: bool, again: bool) -> None:
-        """Kill a worker between any two steps."""
-        worker = self._one(number)
+    @rule(
+        kind=st.sampled_from("sr"), number=numbers, sends=st.integers(0, 4), after=crash_after,
+        lose=st.booleans(), again=st.booleans(), wait=whiles,
+    )  # fmt: skip
+    def crash(self, kind: str, number: int, sends: int, after: int, wait: float, *, lose: bool, again: bool) -> None:
+        """Kill a worker between any two steps, mostly while something is on its way."""
+        worker = self._one(number, kind)
         if worker is None:
             return
         run = self.run
@@ -105,8 +108,10 @@ class Machine(RuleBasedStateMachine):
             if worker.name.startswith("r"):
                 run.model.twice = "a mirror was killed"
 
+        for each in range(sends):
+            run.send((number + each) % 3, 1, each)
         run.loop.after_steps(after, kill)
-        run.let(0.3)
+        run.let(0.5)
         run.loop.spring()
         if again:
             run.begin(worker.name, ahead=worker.process.ahead)

@@ -417,7 +417,7 @@ class Writer:
         return base
 
     def _pause(self) -> float:
-        return self._dice.choice((0.001, 0.002, 0.005, 0.03))
+        return self._dice.choice((0.001, 0.001, 0.001, 0.002, 0.002, 0.005, 0.03, 0.3))
 
     @staticmethod
     def _acknowledge(done: asyncio.Future[int], base: int) -> None:

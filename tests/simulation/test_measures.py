@@ -66,7 +66,7 @@ def test_a_run_is_the_same_again_with_its_seed() -> None:
         run.begin(seed=7, ahead=0, partway=True, hours=False, whole=False)
         run.run.do("recreate", 9)
         run.send(part=0, count=3, codec=0, wait=0.3)
-        run.crash(number=1, after=77, lose=True, again=True, wait=0.3)
+        run.crash(kind="r", number=1, sends=2, after=77, lose=True, again=True, wait=0.3)
         run.run.do("drop", 5)
         run.send(part=0, count=2, codec=0, wait=0.02)
         run.teardown()
