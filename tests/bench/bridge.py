@@ -165,6 +165,7 @@ class Bridge:
         self.directory = Path(tempfile.mkdtemp(prefix="sealwire-bench-"))
         self._ports = {way: _free_port() for way in SITES}
         self._runs = 0
+        self._delivery = "exactly-once"
 
     def __enter__(self) -> Self:
         """Start everything but the workers."""
@@ -232,13 +233,17 @@ class Bridge:
                 with suppress(Exception):
                     dropped.result(10)
 
+    def deliver(self, delivery: str) -> None:
+        """Have mirrors started from now on deliver `exactly-once`, as by default, or `at-least-once`."""
+        self._delivery = delivery
+
     def node(self, way: Direction, topics: Sequence[str]) -> Path:
         """Write the YAML of one site for these topics."""
         site = SITES[way]
         lines = [
             f"  - {{channel: {CHANNEL}, seal: {topic}, to: {cloud_topic(topic)}, compress: none}}"
             if way == "seal"
-            else f"  - {{channel: {CHANNEL}, open: {cloud_topic(topic)}, to: {topic}}}"
+            else f"  - {{channel: {CHANNEL}, open: {cloud_topic(topic)}, to: {topic}, delivery: {self._delivery}}}"
             for topic in topics
         ]
         local = self.source if way == "seal" else self.sink
