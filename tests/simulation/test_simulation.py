@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from machine import HostileMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SEED = int(os.environ["SEED"])
 EXAMPLES = int(os.environ.get("EXAMPLES", "1000"))
@@ -28,6 +33,16 @@ HOW = settings(
 )
 
 
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Coverage would make it last twice as long, and count as covered what no claim is made of."""
+    traced = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(traced)
+
+
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("part", range(max(EXAMPLES // AT_ONCE, 1)))
 def test_no_lie_is_unnoticed(part: int) -> None:
     ended = 0
