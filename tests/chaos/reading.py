@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from checker import NO_NUMBER, Log, Reading, Where
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from traffic import taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ class Follower:
         try:
             consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
             while open_ones:
-                messages = consumer.consume(5000, _WITHIN)
+                messages = taken(consumer, _WITHIN)
                 assert messages, f"{self._name} cannot be read to its end: {sorted(open_ones)[:5]}"
                 for message in messages:
                     self._take(message, open_ones)

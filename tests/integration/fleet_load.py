@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from traffic import taken
 
 if TYPE_CHECKING:
     from kafka_cluster import KafkaCluster
@@ -165,7 +166,7 @@ def read(cluster: KafkaCluster, size: Size) -> dict[tuple[str, int], Partition]:
     try:
         consumer.assign([TopicPartition(*place, 0) for place in size.places])
         while open_ones:
-            messages = consumer.consume(5000, 10)
+            messages = taken(consumer, 10)
             assert messages, f"{sorted(open_ones)[:5]} cannot be read to their ends"
             for message in messages:
                 topic, partition = message.topic(), message.partition()

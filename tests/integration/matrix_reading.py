@@ -43,11 +43,6 @@ class Reading:
         """How many records, and the SHA-256 of all of them in order."""
         return len(self.records), self.whole.hexdigest()
 
-    @property
-    def gapless(self) -> bool:
-        """Whether its offsets are those from 0 on."""
-        return not self.records or (self.first == 0 and self.last == len(self.records) - 1)
-
 
 def canonical_of(message: Message) -> bytes:
     _, timestamp = message.timestamp()

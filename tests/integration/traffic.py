@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -68,6 +68,7 @@ def _seen(message: Message) -> Seen:
     return Seen(message.key(), message.value(), headers, message.timestamp())
 
 
+_MOMENT: Final = 0.05  # seconds
 _counted: dict[tuple[str, str], dict[int, tuple[int, int, int]]] = {}  # by topic: log start, position, records
 
 
@@ -103,9 +104,21 @@ def count_of(cluster: KafkaCluster, topic: str) -> int:
         consumer.close()
 
 
+def taken(consumer: Consumer, within: float) -> list[Message]:
+    """What has come, as soon as anything has; [] where nothing has within so many seconds.
+
+    `consume` itself waits for all that it may take, or as long as it may.
+    """
+    until = time.monotonic() + within
+    while True:
+        messages = consumer.consume(5000, _MOMENT)
+        if messages or time.monotonic() > until:
+            return messages
+
+
 def _count_on(consumer: Consumer, known: dict[int, tuple[int, int, int]], left: set[int]) -> None:
     while left:
-        messages = consumer.consume(5000, 20)
+        messages = taken(consumer, 20)
         if not messages:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         for message in messages:
