@@ -143,6 +143,11 @@ class Worker:
         """Return the last lines of its log."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
 
+    def kill(self) -> None:
+        """End it as kill -9 does."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         """End it in order."""
         self._link.close()

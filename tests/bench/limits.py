@@ -2,8 +2,9 @@
 
 Start: from the process's start to the first envelope that the cloud has acknowledged, with 3 source partitions and with
 1,000. At 500 records a second: the part of a core that each worker uses, and how long a record is on its way, from its
-producer to a consumer at the other site. Memory: the most that each worker holds with a backlog, at 12 partitions and
-at 240, and with large records on 12 partitions while the cluster that it writes to is away; all arrive when it is back.
+producer to a consumer at the other site; and how long after kill -9 of a worker that is started again all partitions
+get new records. Memory: the most that each worker holds with a backlog, at 12 partitions and at 240, and with large
+records on 12 partitions while the cluster that it writes to is away; all arrive when it is back.
 build/limits.json says the same to programs.
 """
 
@@ -12,20 +13,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import threading
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from backlog import KINDS, LARGE_BYTES, PARTITIONS, VALUE_BYTES, fill, fill_large
-from bridge import WAIT_S, BenchFailed, Bridge, Worker, cloud_topic
-from confluent_kafka import Consumer, Producer, TopicPartition
+from backlog import KINDS, LARGE_BYTES, PARTITIONS, fill, fill_large
+from bridge import SITES, WAIT_S, BenchFailed, Bridge, Worker, cloud_topic
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from measure import cpu_seconds
+from steady import Steady
+
+from sealwire.app.up import Patience
 
 RESULT: Final = Path(__file__).resolve().parents[2] / "build" / "limits.json"
 STARTS: Final = 3
+KILLS: Final = 3
 MANY: Final = 1000
 FULL: Final = 12
 BACKLOG: Final = 360_000
@@ -62,7 +67,15 @@ def main() -> int:
     given = parser.parse_args()
     rows: list[Row] = []
     with Bridge(_say) as bridge:
-        for part in (_starts, _many_partitions, _small_traffic, _memory, _memory_of_many_topics, _large_records):
+        for part in (
+            _starts,
+            _many_partitions,
+            _small_traffic,
+            _kills,
+            _memory,
+            _memory_of_many_topics,
+            _large_records,
+        ):
             if given.only and given.only not in part.__name__:
                 continue
             for row in part(bridge):
@@ -120,62 +133,57 @@ def _steady(bridge: Bridge, delivery: str, below_ms: float) -> list[Row]:
     topic = f"steady.{delivery}"
     bridge.make([topic], PARTITIONS)
     bridge.deliver(delivery)
-    over = threading.Event()
-    delays: list[float] = []
-    with bridge.worker("seal", [topic]) as sealer, bridge.worker("open", [topic]) as mirror:
+    with (
+        bridge.worker("seal", [topic]) as sealer,
+        bridge.worker("open", [topic]) as mirror,
+        Steady(bridge, topic, A_SECOND) as steady,
+    ):
         for worker in (sealer, mirror):
             worker.wait("its start", lambda state: bool(state.said.get("ready")))
-        threads = [
-            threading.Thread(target=_produce, args=(bridge.source.bootstrap, topic, over)),
-            threading.Thread(target=_consume, args=(bridge.sink.bootstrap, topic, over, delays)),
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            time.sleep(SETTLE_S)
-            delays.clear()
-            pids = (sealer.pid, mirror.pid)
-            before, began = [cpu_seconds(pid) for pid in pids], time.monotonic()
-            time.sleep(WATCH_S)
-            passed = time.monotonic() - began
-            cores = [(cpu_seconds(pid) - used) / passed for pid, used in zip(pids, before, strict=True)]
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join()
+        time.sleep(SETTLE_S)
+        steady.arrivals.clear()
+        pids = (sealer.pid, mirror.pid)
+        before, began = [cpu_seconds(pid) for pid in pids], time.monotonic()
+        time.sleep(WATCH_S)
+        passed = time.monotonic() - began
+        cores = [(cpu_seconds(pid) - used) / passed for pid, used in zip(pids, before, strict=True)]
+        delays = steady.delays()
     bridge.drop([topic])
-    ordered = sorted(delays) or [float("inf")]
     return [
         Row(f"sealing at {A_SECOND} records/s", cores[0], "core", 0.25),
         Row(f"opening at {A_SECOND} records/s, {delivery}", cores[1], "core", 0.25),
-        Row(f"on the way, {delivery}, p50", ordered[len(ordered) // 2] * 1000, "ms"),
-        Row(f"on the way, {delivery}, p99", ordered[len(ordered) * 99 // 100] * 1000, "ms", below_ms),
+        Row(f"on the way, {delivery}, p50", delays[len(delays) // 2] * 1000, "ms"),
+        Row(f"on the way, {delivery}, p99", delays[len(delays) * 99 // 100] * 1000, "ms", below_ms),
     ]
 
 
-def _produce(bootstrap: str, topic: str, over: threading.Event) -> None:
-    """Produce at an even pace; each value begins with the moment when it was handed to the producer."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 2})
-    rest = bytes(VALUE_BYTES - 8)
-    began, number = time.monotonic(), 0
-    while not over.is_set():
-        due = began + number / A_SECOND
-        time.sleep(max(due - time.monotonic(), 0))
-        producer.produce(topic, time.time_ns().to_bytes(8, "big") + rest, partition=number % PARTITIONS)
-        producer.poll(0)
-        number += 1
-    producer.flush(10)
+def _kills(bridge: Bridge) -> list[Row]:
+    topic, rows = "killed", []
+    bridge.make([topic], PARTITIONS)
+    with ExitStack() as stack, Steady(bridge, topic, A_SECOND) as steady:
+        workers = {way: stack.enter_context(bridge.worker(way, [topic])) for way in SITES}
+        for way in SITES:
+            took = []
+            for _ in range(KILLS):
+                for worker in workers.values():
+                    worker.wait("its start", lambda state: bool(state.said.get("ready")))
+                time.sleep(SETTLE_S)
+                killed = time.time()
+                workers[way].kill()
+                time.sleep(Patience().first)  # as `sealwire up` does
+                workers[way] = stack.enter_context(bridge.worker(way, [topic]))
+                took.append(_await_again(steady, killed, workers[way]))
+            rows.append(Row(f"delivers again after kill -9, to {way}, the longest of {KILLS}", max(took), "s", 5.0))
+    bridge.drop([topic])
+    return rows
 
 
-def _consume(bootstrap: str, topic: str, over: threading.Event, delays: list[float]) -> None:
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "delays", "fetch.wait.max.ms": 50, "log_level": 2})
-    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-    while not over.is_set():
-        for message in consumer.consume(100, 0.005):
-            value = message.value()
-            if value is not None:
-                delays.append((time.time_ns() - int.from_bytes(value[:8], "big")) / 1e9)
-    consumer.close()
+def _await_again(steady: Steady, killed: float, worker: Worker) -> float:
+    while time.time() < killed + WAIT_S:
+        if (took := steady.again(killed)) is not None:
+            return took
+        time.sleep(0.05)
+    raise BenchFailed(f"nothing comes {WAIT_S:.0f} s after a kill:\n{worker.tail()}")
 
 
 def _memory(bridge: Bridge) -> list[Row]:
@@ -250,6 +258,16 @@ def _say(words: str) -> None:
     sys.stdout.write(f"{words}\n")
     sys.stdout.flush()
 
+
+PARTS: Final = (
+    _starts,
+    _many_partitions,
+    _small_traffic,
+    _kills,
+    _memory,
+    _memory_of_many_topics,
+    _large_records,
+)
 
 if __name__ == "__main__":
     sys.exit(main())
