@@ -210,7 +210,7 @@ class Matrix:
             log = [batch for batch in stored(self.world.sink, case.topic) if batch.partition == partition]
             here = [batch for batch in log if batch.base <= each.last]
             whole, shown = (sum(batch.count for batch in some) for some in (here, visible(here)))
-            if (each.first, whole, shown) != (0 if each.records else -1, each.last + 1, len(each.records)):
+            if (whole, shown) != (each.last + 1, len(each.records)):  # an aborted one before the first is none either
                 found.append(partition)
         return found
 
