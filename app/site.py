@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sealwire.agents.header import read_header
 from sealwire.agents.merging import merge
+from sealwire.agents.producer import Doubt, Refused
 from sealwire.agents.reader import RawReader
 from sealwire.agents.recorded import Recorded, position_key, read_cursors, read_ledger
 from sealwire.agents.single import record_batch
@@ -75,7 +76,8 @@ async def restore(settings: Settings, cluster: Cluster, admin: Admin) -> list[Re
     """Make the cursors of every lane what cursors and ledger say together, and let them begin.
 
     Whoever delivers for these lanes is fenced where there are transactions. Positions are left out: the cloud is read
-    again from where it begins, and what was delivered is known. Raises `Failure` while mirrors of the site run.
+    again from where it begins, and what was delivered is known. Raises `Failure` while mirrors of the site run, and
+    where the cluster does not take the cursors of a lane: then it is to be done again.
     """
     members = 0 if cluster.embedded else await admin.members(settings.app_id)
     if members:
@@ -85,7 +87,17 @@ async def restore(settings: Settings, cluster: Cluster, admin: Admin) -> list[Re
         )
     ledger_id = (await admin.topic_ids([settings.ledger_topic]))[settings.ledger_topic]
     async with _clients(cluster) as (reader, writer):
-        return [await _restore(settings, reader, writer, ledger_id, lane) for lane in range(settings.lanes)]
+        return [await _lane(settings, reader, writer, ledger_id, lane) for lane in range(settings.lanes)]
+
+
+async def _lane(settings: Settings, reader: RawReader, writer: RawWriter, ledger_id: bytes, lane: int) -> Restored:
+    try:
+        return await _restore(settings, reader, writer, ledger_id, lane)
+    except (Doubt, Refused) as error:
+        raise Failure(
+            f"The cursors of lane {lane} could not be written to {settings.cursor_topic}: {error}.",
+            "Run it again when that is over: lanes before it are restored, and it may be done as often as needed.",
+        ) from error
 
 
 async def _restore(settings: Settings, reader: RawReader, writer: RawWriter, ledger_id: bytes, lane: int) -> Restored:

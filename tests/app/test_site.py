@@ -171,3 +171,16 @@ def test_a_mirror_that_runs_all_the_same_is_fenced(monkeypatch: pytest.MonkeyPat
     assert {name: each.epoch for name, each in home.kafka.coordinator.known.items()} == {
         home.settings.transactional_id(lane): 0 for lane in range(2)
     }
+
+
+@pytest.mark.parametrize("deed", ["include", "produce", "commit"])
+def test_a_restore_that_the_cluster_did_not_take_says_so_and_is_done_again(
+    monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
+    home = Home(monkeypatch, "exactly-once")
+    home.begin()
+    home.kafka.coordinator.lose = lambda done, _id: done == deed
+    with pytest.raises(Failure, match=f"lane 0 could not be written .*no answer to {deed}"):
+        home.restore()
+    home.kafka.coordinator.lose = lambda _done, _id: False
+    assert len(home.restore()) == 2
