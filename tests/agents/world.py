@@ -140,12 +140,16 @@ class Watch:
 
     def __init__(self, settings: Settings, local: FakeCluster, cloud: FakeCluster) -> None:
         self.settings, self._local, self._cloud = settings, local, cloud
+        self._last: topics.Facts | None = None
 
     @property
     def facts(self) -> topics.Facts:
         local, cloud = self._local.facts(), self._cloud.facts()
+        if self._last is not None and (self._last.local, self._last.cloud) == (local, cloud):
+            return self._last
         routing = route_over(self.settings, local if self.settings.direction == "seal" else cloud)
-        return topics.Facts(local, cloud, "local-cluster", routing.routes, routing.troubles)
+        self._last = topics.Facts(local, cloud, "local-cluster", routing.routes, routing.troubles)
+        return self._last
 
     async def look(self) -> topics.Facts:
         return self.facts

@@ -13,7 +13,7 @@ from sim_kafka import span
 if TYPE_CHECKING:
     from hand import Hand
 
-BOMB_BYTES = 65 * 1024 * 1024  # more than any batch may open to
+BOMB_BYTES = 1024 * 1024 + 65_536  # more than any batch may open to
 MAD = ((">i", 57, 1 << 30), (">i", 57, -1), (">h", 21, 7), (">i", 23, 5), (">b", 61, 1))  # count, codec, last delta
 _bombs: dict[int, bytes] = {}
 

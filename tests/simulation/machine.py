@@ -9,6 +9,7 @@ import faults_of_envelopes
 import faults_of_offsets
 import faults_of_readers
 import faults_of_statements
+from agreement import look_at_the_cursors, look_at_the_ledger
 from aiokafka.structs import TopicPartition
 from hand import FAULTS
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from model import Lied
 from people import Vault
 from simulation import Simulation, unhurried
+from sink_rules import SinkRules
 from world import LANES
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ whiles = st.sampled_from((0.0, 0.003, 0.02, 0.3))
 crash_after = st.one_of(st.integers(1, 40), st.integers(1, 400))
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(SinkRules, RuleBasedStateMachine):
     """One hostile run."""
 
     @initialize(
@@ -52,9 +54,11 @@ class Machine(RuleBasedStateMachine):
         partway=st.booleans(),
         hours=st.integers(0, 7).map(lambda number: number == 7),
         whole=st.booleans(),
+        once=st.booleans(),
     )
-    def begin(self, seed: int, ahead: int, *, partway: bool, hours: bool, whole: bool) -> None:
-        self.run = Simulation(seed, REACHED)
+    def begin(self, seed: int, ahead: int, *, partway: bool, hours: bool, whole: bool, once: bool = True) -> None:
+        self.run = Simulation(seed, REACHED, "exactly-once" if once else "at-least-once")
+        self.run.reach("exactly_once" if once else "at_least_once")
         self.hours, self.whole = hours, whole
         self.run.begin("s1", ahead=ahead)
         self.run.begin("r1", ahead=-ahead)
@@ -229,7 +233,20 @@ class Machine(RuleBasedStateMachine):
             if worker.process.stopped is not None:
                 run.loop.resume(worker.process)
         self._look_for_words()
+        self._agree()
         self._heal()
+        self._agree(cursors=True)
+
+    def _agree(self, *, cursors: bool = False) -> None:
+        """What ledger and cursors say is at the sink."""
+        run = self.run
+        if not run.model.once:
+            return
+        if not run.loop.run_until(lambda: not run.world.broker.ending(), 30.0):
+            raise Lied("a transaction never ends")
+        reached = look_at_the_ledger(run.world.paris.kafka, "paris")
+        if cursors:
+            look_at_the_cursors(run.world.paris.kafka, "paris", reached)
 
     def _look_for_words(self) -> None:
         """What the sink lacks must have a name by now."""

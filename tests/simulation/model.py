@@ -20,10 +20,13 @@ class Lied(AssertionError):
 
 
 class Model:
-    """The source, and how far the sink has it. ``twice`` says why a record may come again ("" when it may not)."""
+    """The source, and how far the sink has it. ``once``: nothing comes twice to readers of what is committed.
 
-    def __init__(self, world: SimWorld) -> None:
-        self._world = world
+    Otherwise ``twice`` says why a record may come again ("" when it may not).
+    """
+
+    def __init__(self, world: SimWorld, *, once: bool) -> None:
+        self._world, self.once = world, once
         self.source: list[list[Made]] = [[] for _ in PARTS]
         self.got = [0 for _ in PARTS]
         self.again = [0 for _ in PARTS]
@@ -65,7 +68,7 @@ class Model:
         if at > got:
             raise Lied(f"delivered to {PARTS[part]}: record {at} before {got}")
         if at < got:
-            if not self.twice:
+            if self.once or not self.twice:
                 raise Lied(f"delivered to {PARTS[part]}: record {at} once more")
             self.again[part] += 1
             return

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.structs import TopicPartition
 from fake_kafka import FETCH_BYTES, FakeCluster, Partition
-from fake_transactions import FakeTransactions
 from virtual_loop import NOBODY, RUNS
 
 from sealwire.agents.batches import scan
@@ -362,7 +361,7 @@ class Reader:
 
 
 class Writer:
-    """acks=all: one batch in flight a partition, in the order of the calls. What is on its way is the network's."""
+    """To the cloud, acks=all, one batch in flight a partition, in order of the calls; what travels is the network's."""
 
     def __init__(self, view: View, dice: random.Random) -> None:
         self.rights = Rights("fake")
@@ -372,42 +371,24 @@ class Writer:
         self._turns: dict[Where, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stores: dict[asyncio.Future[int], asyncio.TimerHandle] = {}
 
-    def transactions(self, transactional_id: str) -> FakeTransactions:
-        return FakeTransactions(self.view.history, self, transactional_id)  # type: ignore[arg-type]
-
     async def produce(self, topic: str, partition: int, batch: Any) -> RecordMetadata:
         while topic not in self.view.door.topics or partition >= len(self.view.door.topics[topic][1]):
             await asyncio.sleep(1.0)
         return RecordMetadata(topic, partition, await self.store(topic, partition, batch))
 
-    async def store(
-        self,
-        topic: str,
-        partition: int,
-        batch: Any,
-        stamp: Callable[[], tuple[int, int, int]] | None = None,
-        judge: Callable[[memoryview], None] = lambda _batch: None,
-        stored: Callable[[int, int], None] = lambda _base, _count: None,
-    ) -> int:
+    async def store(self, topic: str, partition: int, batch: Any) -> int:
         """Have a batch stored by the network, and wait for its answer; the base offset."""
         async with self._turns[topic, partition]:
             if self.dead:
                 raise Stopped
             given = bytearray(batch)
-            restamp(given, *(stamp() if stamp else ()), transactional=stamp is not None)
+            restamp(given)
             loop = asyncio.get_running_loop()
             done: asyncio.Future[int] = loop.create_future()
 
             def arrive() -> None:
                 self._stores.pop(done, None)
-                try:
-                    judge(memoryview(given))
-                except Exception as error:  # noqa: BLE001 (the broker's answer)
-                    if not done.done():
-                        done.set_exception(error)
-                    return
                 base = self.view.door.store(topic, partition, bytes(given))
-                stored(base, read_header(given).record_count)
                 loop.call_later(self._pause(), self._acknowledge, done, base, context=NOBODY)
 
             self._stores[done] = loop.call_later(self._pause(), arrive, context=NOBODY)

@@ -16,11 +16,13 @@ from hand import FAULTS, Hand
 from hostile_cloud import HostileCloud
 from model import PARTS, Model
 from people import BEGIN, Vault, people
+from sim_broker import Broker, Produce
 from sim_kafka import Cluster, Reader, View, Writer
+from sim_link import Link, LocalWriter
 from virtual_loop import RUNS, Process, VirtualLoop
 from world import CLOUD, LANES, Station, World, begin_site
 
-from sealwire.agents import clock, healer, lanes, lookout, sealing
+from sealwire.agents import clock, control, healer, lanes, lookout, orders, records, sealing, writer
 from sealwire.agents.settings import Cluster as Address
 from sealwire.agents.settings import OpenRoute, SealRoute, Settings
 from sealwire.agents.single import record_batch
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from world import Site, Store
 
     from sealwire.agents.budget import Budget
+    from sealwire.agents.settings import How
 
 SEALS = (SealRoute("orders", "orders", "acme.orders"), SealRoute("bills", "bills", "acme.bills", padding=True))
 OPENS = (OpenRoute("orders", "acme.orders", "orders"), OpenRoute("bills", "acme.bills", "bills"))
@@ -41,7 +44,10 @@ OFTEN = (
     (sealing, "_COMMIT_EVERY"),
     (healer, "_LOOK_EVERY"),
     (lookout, "_LOOK_EVERY"),
+    (orders, "_TRY_EVERY"),
+    (control, "_JUDGE_AGAIN_EVERY"),
 )
+OPENED_CAP = 1024 * 1024  # bytes that one batch may open to: a sixty-fourth, as nothing here is large but bombs
 running: list[Simulation] = []
 _real_now, _real_random = clock.now, os.urandom
 
@@ -59,6 +65,9 @@ def in_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", _now)
     monkeypatch.setattr(os, "urandom", _random)
     monkeypatch.setattr(lanes, "_TICK_EVERY", 4.0)
+    monkeypatch.setattr(lanes, "_BEAT_EVERY", 2.0)
+    monkeypatch.setattr(writer, "ProduceBatches", Produce)
+    monkeypatch.setattr(records.read, "__defaults__", (OPENED_CAP,))
 
 
 @contextmanager
@@ -74,12 +83,17 @@ def unhurried(seconds: float) -> Iterator[None]:
             setattr(module, name, every)
 
 
+OWN = tuple(f"_sealwire.acme.paris.{each}" for each in ("cursors", "ledger"))
+
+
 class SimWorld(World):
     """The world of the agents' tests, around a cloud that is hostile, with readers that answer in virtual time."""
 
     def __init__(self, run: Simulation) -> None:
         self._run = run
         self._locals: dict[int, View] = {}
+        self._name = ""
+        self.own_topics = (*OWN, "orders", "bills")
         self.begin(Path("nowhere"), people().project, Cluster)
         self.cloud: HostileCloud
 
@@ -88,18 +102,26 @@ class SimWorld(World):
         self.cloud = FakeAdmin.clusters["cloud:1"] = HostileCloud()  # type: ignore[assignment]
         for topic in ("acme.control", "acme.sessions", "acme.requests"):
             self.cloud.make(topic)
+        self.broker = Broker(self.paris.kafka, self._run.loop, self._run.dice, self._run.reach)  # type: ignore[arg-type]
 
     def cloud_for(self, store: Store) -> Any:
-        return self.cloud.view(store.name)  # type: ignore[attr-defined]
+        self._name = store.name  # type: ignore[attr-defined]
+        return self.cloud.view(self._name)
 
     def reader(self, cluster: Any, budget: Budget | None) -> Any:
-        view, mirrors = self._view(cluster), cluster is not self.berlin.kafka and budget is not None
+        view, mirrors = (
+            self.view_of(cluster),
+            cluster is self.paris.kafka or (isinstance(cluster, View) and budget is not None),
+        )
         return Reader(self._run.loop, view, budget, self._run.dice, self._run.reach if mirrors else None)
 
     def writer(self, cluster: Any) -> Any:
-        return Writer(self._view(cluster), self._run.dice)
+        if cluster is self.paris.kafka:
+            return LocalWriter(Address("paris:1"), Link(self.broker, self._name))
+        return Writer(self.view_of(cluster), self._run.dice)
 
-    def _view(self, cluster: Any) -> View:
+    def view_of(self, cluster: Any) -> View:
+        """How the members of a cluster see it."""
         if isinstance(cluster, View):
             return cluster
         if id(cluster) not in self._locals:
@@ -123,25 +145,40 @@ class Worker:
     def _make(self, world: SimWorld, site: Site) -> Station:
         settings = Settings(
             "acme", site.name, self.name, "seal" if self.seals else "open", Path("nowhere"),
-            Address(f"{site.name}:1"), CLOUD, lanes=LANES,
+            Address(f"{site.name}:1"), CLOUD, lanes=LANES, delivery=self.run.delivery,
         )  # fmt: skip
         settings = replace(settings, seal=SEALS) if self.seals else replace(settings, open=OPENS)
         return world._station(site, settings, self.vault)
 
     async def _start(self) -> None:
+        if not self.seals:
+            await self.station.local_writer.start()  # type: ignore[attr-defined]
         await self.station.start()
 
     @property
     def alive(self) -> bool:
         return not self.process.dead
 
+    @property
+    def link(self) -> Link:
+        """How a mirror speaks to its sink."""
+        return self.station.local_writer.link  # type: ignore[attr-defined, no-any-return]
+
     def kill(self, *, lose: bool) -> None:
         """End it between two steps; with ``lose`` what it had sent and nobody stored is lost on the way."""
+        if not self.seals:
+            self._count_what_it_leaves()
         self.process.dead = True
         self.run.graves.update(asyncio.all_tasks(self.run.loop))  # else Python would end them, and say so
         if lose:
             self.station.cloud_writer.lose()  # type: ignore[attr-defined]
             self.station.local_writer.lose()  # type: ignore[attr-defined]
+
+    def _count_what_it_leaves(self) -> None:
+        if any(each.open and each.holder is self.link for each in self.run.world.broker.held.values()):
+            self.run.reach("crash_in_transaction")
+        for deed in set(self.link.asked.values()):
+            self.run.reach(f"crash_at_{deed}")
 
     def do(self, call: Any, *args: Any) -> None:
         """Call as the worker itself, in a step of its own."""
@@ -156,7 +193,8 @@ class Worker:
 class Simulation:
     """A run from its seed on."""
 
-    def __init__(self, seed: int, reached: Counter[str] | None = None) -> None:
+    def __init__(self, seed: int, reached: Counter[str] | None = None, delivery: How = "exactly-once") -> None:
+        self.delivery: How = delivery
         self.loop = VirtualLoop()
         self.dice, self.draws = random.Random(seed), random.Random(seed + 1)
         self.reached: Counter[str] = Counter() if reached is None else reached
@@ -165,7 +203,8 @@ class Simulation:
         self.workers: list[Worker] = []
         self.vaults: dict[str, Vault] = {}
         self.graves: set[asyncio.Task[Any]] = set()
-        self.model = Model(self.world)
+        self.model = Model(self.world, once=delivery == "exactly-once")
+        self.world.broker.once = self.world.own_topics if self.model.once else ()
         self._make_topics()
 
     def _make_topics(self) -> None:
@@ -228,7 +267,7 @@ class Simulation:
     def close(self) -> None:
         """Leave nothing behind."""
         for worker in self.workers:
-            worker.station.cloud_writer.dead = worker.station.local_writer.dead = True
+            worker.station.cloud_writer.dead = True
         with suppress(Exception):
             self.loop.end()
         running.remove(self)

@@ -49,6 +49,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._now = 0.0
         self.steps = 0
+        self._timers = 0  # all that there ever were: of two at one time the older one comes first
         self._ending = False
         self._graves: list[asyncio.Handle] = []  # what the dead would have done next
         self._trap: tuple[int, Callable[[], None]] | None = None
@@ -91,18 +92,24 @@ class VirtualLoop(asyncio.BaseEventLoop):
         else:
             done.set_exception(error)
 
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers += 1
+        heapq.heappush(self._scheduled, (when, self._timers, timer))  # type: ignore[attr-defined]
+        return timer
+
     def _run_once(self) -> None:
         ready, timers = self._ready, self._scheduled  # type: ignore[attr-defined]
-        while timers and (timers[0]._cancelled or timers[0]._when <= self._now):
-            timer = heapq.heappop(timers)
-            timer._scheduled = False
+        while timers and (timers[0][0] <= self._now or timers[0][2]._cancelled or not ready):
+            if not timers[0][2]._cancelled and timers[0][0] > self._now:
+                self._now = timers[0][0]
+            timer = heapq.heappop(timers)[2]
             if not timer._cancelled:
                 ready.append(timer)
         if not ready:
-            if not timers:
-                raise Deadlock
-            self._now = timers[0]._when
-            return
+            raise Deadlock
         handle = ready.popleft()
         if handle._cancelled:
             return
@@ -161,8 +168,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ending = True
         self._ready.extend(self._graves)  # type: ignore[attr-defined]
         for _ in range(20):
-            for timer in self._scheduled:  # type: ignore[attr-defined]
-                timer._scheduled = False
             self._scheduled.clear()  # type: ignore[attr-defined]
             tasks = asyncio.all_tasks(self)
             if not tasks:
