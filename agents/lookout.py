@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
+from sealwire.agents.narrator import FEW
 from sealwire.agents.stale_words import explain
 from sealwire.agents.standings import Standing
 from sealwire.agents.topics import lane_of
@@ -130,19 +131,22 @@ class Lookout:
         standing.tell(this.outlook.stale(source, standing.awaited, this.now, stale_after))
 
     def _tell(self) -> None:
-        """Say into the log what became stale: a line a topic."""
+        """Say into the log what became stale: a line a topic, where it is a few."""
         standings = [each for work in self._works() for each in work.standings] + list(self._unseen.values())
         found: dict[Family, list[Standing]] = {}
         for standing in standings:
             if standing.stale is not None:
                 found.setdefault(_family(standing.cursor.source), []).append(standing)
-        for family, stale in found.items():
-            if len(stale) > self._told[family] and stale[0].stale is not None:
-                channel, site, topic = family
-                words = explain(stale[0].stale)
-                _log.warning(
-                    "%s: %d source partitions of %s at %s are stale: %s", channel, len(stale), topic, site, words
-                )
+        fresh = {family: stale for family, stale in found.items() if len(stale) > self._told[family]}
+        for (channel, site, topic), stale in list(fresh.items())[: FEW if len(fresh) <= FEW else 1]:
+            assert stale[0].stale is not None  # noqa: S101 -- that is why it is here
+            words = explain(stale[0].stale)
+            _log.warning("%s: %d source partitions of %s at %s are stale: %s", channel, len(stale), topic, site, words)
+        if len(fresh) > FEW:
+            count = sum(map(len, fresh.values())) - len(next(iter(fresh.values())))
+            _log.warning(
+                "so are %d source partitions of %d more topics: sealwire status lists them", count, len(fresh) - 1
+            )
         self._told = Counter({family: len(stale) for family, stale in found.items()})
 
 

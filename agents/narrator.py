@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _log = logging.getLogger(__name__)
+FEW = 3
+"""What happens to more topics than these at once is one line: a cluster that is away has hundreds of them."""
 _FLOWING = "flowing"
 
 
 class Narrator:
-    """Hears the worker's snapshots, one after the other, and says what changed: a line each."""
+    """Hears the worker's snapshots, one after the other, and says what changed: a line each, or one of all."""
 
     def __init__(self) -> None:
         self._ready: bool | None = None
@@ -29,8 +31,12 @@ class Narrator:
         self._readiness(snapshot)
         self._partitions(snapshot)
         troubles = set(snapshot["troubles"])
-        for topic in sorted(self._troubles - troubles):
-            _log.info("topic %s: goes on", topic)
+        over = sorted(self._troubles - troubles)
+        if len(over) > FEW:
+            _log.info("topic %s and %d more: go on", over[0], len(over) - 1)
+        else:
+            for topic in over:
+                _log.info("topic %s: goes on", topic)
         self._troubles = troubles
 
     def _readiness(self, snapshot: Mapping[str, Any]) -> None:
@@ -46,8 +52,11 @@ class Narrator:
     def _partitions(self, snapshot: Mapping[str, Any]) -> None:
         now = {_name(row): "stale" if row.get("stale") else row["state"] for row in snapshot["partitions"]}
         freed = Counter(name[:3] for name in self._stuck if now.get(name) == _FLOWING)
-        for (channel, site, topic), count in sorted(freed.items()):
-            _log.info("%s: %d source partitions of %s at %s go on", channel, count, topic, site)
+        if len(freed) > FEW:
+            _log.info("%d source partitions of %d topics go on", freed.total(), len(freed))
+        else:
+            for (channel, site, topic), count in sorted(freed.items()):
+                _log.info("%s: %d source partitions of %s at %s go on", channel, count, topic, site)
         self._stuck = {name for name, state in now.items() if state != _FLOWING}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from aiokafka.structs import TopicPartition
 from batch_made import some
@@ -11,7 +12,14 @@ from in_loop import until
 from world import LANES, World, in_world
 
 from sealwire.agents import status
+from sealwire.agents.lookout import Lookout
 from sealwire.agents.topics import lane_of
+from sealwire.keys.cursor import Cursor
+from sealwire.keys.outlook import Sign, Stale
+from sealwire.keys.source import SourcePartition
+
+if TYPE_CHECKING:
+    import pytest
 
 HALF = 31_000  # ms: more than half of stale_after
 DUE = 66_000  # ms: later than a word may be
@@ -177,3 +185,21 @@ async def test_progress_of_a_newer_session_lifts_the_floor_of_what_is_idle(world
     await until(again.standing)
     assert again.standing().written.session_floor == newest
     assert stale(again) == ""
+
+
+def test_where_many_topics_are_stale_one_is_explained_and_the_others_are_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stale = Stale(Sign.SILENT, 0, None)
+    standings = [
+        SimpleNamespace(
+            cursor=Cursor(SourcePartition("orders", "berlin", f"orders{number}", bytes(16), 0)), stale=stale
+        )
+        for number in range(5)
+    ]
+    lookout = Lookout(SimpleNamespace(), lambda: [SimpleNamespace(standings=standings)])  # type: ignore[arg-type,list-item]
+    lookout._tell()
+    lookout._tell()
+    first, others = [record.message for record in caplog.records]
+    assert first.startswith("orders: 1 source partitions of orders0 at berlin are stale: nobody has spoken of it since")
+    assert others == "so are 4 source partitions of 4 more topics: sealwire status lists them"

@@ -66,3 +66,15 @@ def test_source_partitions_that_are_stale_no_more_go_on(caplog: pytest.LogCaptur
 def test_a_topic_that_is_there_now_is_said(caplog: pytest.LogCaptureFixture) -> None:
     lacking = snapshot(acme_orders="cloud topic acme_orders is missing")
     assert said(caplog, lacking, lacking, snapshot())[1:] == ["info topic acme_orders: goes on"]
+
+
+def test_what_many_topics_have_in_common_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    away = snapshot(*["waiting"] * 5, **{f"cloud{number}": "no leader" for number in range(5)})
+    back = snapshot(*["flowing"] * 5)
+    for each in (away, back):
+        for number, row in enumerate(each["partitions"]):
+            row["topic"] = f"orders{number}"
+    assert said(caplog, away, back)[1:] == [
+        "info 5 source partitions of 5 topics go on",
+        "info topic cloud0 and 4 more: go on",
+    ]
