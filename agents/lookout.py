@@ -84,7 +84,10 @@ class Lookout:
     def rows(self) -> list[dict[str, Any]]:
         """Describe those of which nothing has come, as status shows them."""
         lacking = {"state": "waiting", "why": "nothing of it has come yet"}
-        return [each.row() | (lacking if each.stale is not None else {}) for each in self._unseen.values()]
+        # Something may have come since they were looked for: that row is told by its lane.
+        seen = {standing.cursor.source for work in self._works() for standing in work.standings}
+        unseen = [each for source, each in self._unseen.items() if source not in seen]
+        return [each.row() | (lacking if each.stale is not None else {}) for each in unseen]
 
     def _look_at_seen(self, this: _Round) -> None:
         routes = {route.sink_topic: route for route in this.routes}

@@ -130,6 +130,21 @@ async def test_a_source_partition_that_is_withheld_from_its_birth_is_listed_and_
     assert rows(mirror)[1]["state"] == "flowing"
 
 
+@in_world
+async def test_what_came_since_the_last_look_is_one_row_not_two(world: World) -> None:
+    for cluster, topic in ((world.berlin.kafka, "orders"), (world.cloud, "acme.orders"), (world.paris.kafka, "orders")):
+        cluster.grow(topic, 2)
+    world.cloud.at("acme.orders", 1).show(0)
+    _, mirror = await flowing(world)
+    await until(lambda: 1 in rows(mirror))
+    lookout: Any = mirror.side.lookout
+    lookout.look = lambda: None  # the next look is far away
+    world.berlin.send(some(3), partition=1)
+    world.cloud.at("acme.orders", 1).show()
+    await until(lambda: len(unbuilt(world, 1)) == 3)
+    assert sorted(row["partition"] for row in mirror.side.snapshot()["partitions"]) == [0, 1]
+
+
 def unbuilt(world: World, partition: int) -> list[bytes]:
     return world.paris.kafka.at("orders", partition).values()
 
