@@ -137,7 +137,8 @@ def _count_on(consumer: Consumer, known: dict[int, tuple[int, int, int]], left: 
 
 def _id_of(cluster: KafkaCluster, topic: str) -> str:
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
-    return str(admin.describe_topics(TopicCollection([topic]), request_timeout=20)[topic].result(20).topic_id)
+    # The request ends first, with an error of Kafka's: who waits for a cluster knows that one.
+    return str(admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(60).topic_id)
 
 
 def await_count(cluster: KafkaCluster, topic: str, count: int, within: float = 90.0) -> None:
