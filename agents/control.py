@@ -214,9 +214,20 @@ class Control:
             self.on_sessions(fresh)
 
     async def _adopt(self, trust: Trust, secrets: object) -> None:
-        """Save first, use then."""
-        if secrets is not self.secrets:
-            await asyncio.to_thread(self._store.save, secrets)  # type: ignore[arg-type]
+        """Save first, use then: what the disk does not take is tried again, and nothing is used before."""
+        refused = ""
+        while secrets is not self.secrets:
+            try:
+                await asyncio.to_thread(self._store.save, secrets)  # type: ignore[arg-type]
+            except Exception as error:
+                if not isinstance(error, OSError) and not isinstance(error.__cause__, OSError):
+                    raise
+                if refused != str(error):
+                    _log.warning("%s; trying again", error)
+                self.trouble = refused = str(error)
+                await asyncio.sleep(_AGAIN)
+                continue
+            self.trouble = "" if self.trouble == refused else self.trouble
             self.secrets = secrets  # type: ignore[assignment]
         self.trust = trust
 

@@ -21,7 +21,10 @@ class SecretStore(Protocol):
         ...
 
     def save(self, secrets: Secrets) -> None:
-        """Make ``secrets`` durable before returning; blocks for as long as the disk does."""
+        """Make ``secrets`` durable before returning; blocks for as long as the disk does.
+
+        Where the disk refuses it raises an OSError, or what has one as its cause: then it may be called again.
+        """
         ...
 
 

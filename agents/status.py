@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections import Counter
 from importlib import metadata
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from sealwire.agents.settings import Settings
 
+_log = logging.getLogger(__name__)
 VERSION: Final = metadata.version("sealwire")
 _WRITE_EVERY = 5.0  # seconds
 
@@ -54,7 +56,14 @@ def degraded(side: Mapping[str, Any], troubles: Mapping[str, str]) -> list[str]:
 
 
 async def keep_writing(file: Path, snapshot: Callable[[], dict[str, Any]]) -> None:
-    """Write a snapshot every few seconds, for ever."""
+    """Write a snapshot every few seconds, for ever; a disk that does not take it is said once."""
+    refused = False
     while True:
-        await asyncio.to_thread(write, file, snapshot())
+        try:
+            await asyncio.to_thread(write, file, snapshot())
+            refused = False
+        except OSError as error:
+            if not refused:
+                _log.warning("%s cannot be written: %s; records flow on, make room on that disk", file, error)
+            refused = True
         await asyncio.sleep(_WRITE_EVERY)

@@ -5,6 +5,7 @@ A working copy, never the last word: what counts is committed positions and deli
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from sealwire.agents.settings import TABLE
@@ -12,6 +13,7 @@ from sealwire.agents.settings import TABLE
 if TYPE_CHECKING:
     import faust
 
+_log = logging.getLogger(__name__)
 # One database per lane: the store's defaults ask for a 2 GiB cache and 64 MiB of write buffers each.
 _ROCKSDB = {"block_cache_size": 8 * 1024 * 1024, "write_buffer_size": 1024 * 1024, "max_write_buffer_number": 2}
 
@@ -21,10 +23,14 @@ _WAITING_MOST = (
 
 
 class StateTable:
-    """Rows by channel and source partition; written only while an event of their lane is being processed."""
+    """Rows by channel and source partition; written only while an event of their lane is being processed.
+
+    A row that cannot be written is left out, until it changes again: it is said once, and nothing waits for it.
+    """
 
     def __init__(self, app: faust.App, lanes: int) -> None:
         self._app = app
+        self._refused = False
         self._table = app.Table(
             TABLE,
             partitions=lanes,
@@ -41,5 +47,11 @@ class StateTable:
 
     def write(self, rows: dict[bytes, bytes]) -> None:
         """Write rows under the lane of the event being processed."""
-        for name, row in rows.items():
-            self._table[name] = row
+        try:
+            for name, row in rows.items():
+                self._table[name] = row
+            self._refused = False
+        except Exception as error:  # noqa: BLE001 (RocksDB has no errors of its own: a full disk is a bare Exception)
+            if not self._refused:
+                _log.warning("the table cannot be written: %s; records flow on without it: is the disk full?", error)
+            self._refused = True

@@ -216,7 +216,7 @@ class Vault:
             raise Failure(
                 f"The vault {self.file} could not be written: {error.strerror}. The old one stands.",
                 "Make room on its disk, or make its directory writable for the user of this process.",
-            ) from None
+            ) from error
         self._header = header
         self._secrets = secrets
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from batch_made import some
@@ -41,6 +42,29 @@ def test_it_is_written_again_and_again(tmp_path: Path, monkeypatch: pytest.Monke
         task.cancel()
 
     writing()
+
+
+def test_a_disk_that_is_full_ends_nothing_and_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(status, "_WRITE_EVERY", 0.001)
+    file, told, replace = tmp_path / "worker.json", [], os.replace
+
+    def full(*paths: Any) -> None:
+        told.append(paths)
+        if len(told) < 5:
+            raise OSError(28, "No space left on device")
+        replace(*paths)
+
+    @in_loop
+    async def writing() -> None:
+        monkeypatch.setattr(os, "replace", full)
+        task = asyncio.create_task(status.keep_writing(file, lambda: {"number": len(told)}))
+        await until(file.exists)
+        task.cancel()
+
+    writing()
+    assert sum("No space left on device; records flow on, make room" in each for each in caplog.messages) == 1
 
 
 @in_world
