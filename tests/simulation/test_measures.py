@@ -7,6 +7,7 @@ from machine import HostileMachine
 from simulation import Simulation
 
 SEEDS = range(5)
+HOUR = 3_600_000  # ms
 
 
 def flowing(seed: int) -> Simulation:
@@ -56,6 +57,26 @@ def test_a_cloud_that_shows_nothing_new_at_all_shows_as_stale_five_seconds_and_a
     for part in range(3):
         assert not run.model.words(mirror, part)
     assert run.loop.run_until(lambda: all(run.model.words(mirror, part) for part in range(3)), 65.0 + 2.0)
+    run.close()
+
+
+@pytest.mark.parametrize("kinds", ["r", "s", "rs"])
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_a_clock_that_jumps_an_hour_under_running_workers_delivers_nothing_wrong_and_all_when_it_is_right(
+    kinds: str, jump: int
+) -> None:
+    """What was sealed by a clock that was ahead waits, by its name, until that time has come."""
+    run = flowing(1)
+    moved = [worker for worker in run.alive() if worker.name[0] in kinds]
+    for ahead in (jump, 0):
+        for worker in moved:
+            worker.process.ahead = ahead
+        for part in range(3):
+            run.send(part, 2, 0)
+        run.let(70.0)
+        run.model.check()
+        assert run.model.unnamed(run) == []
+    assert run.loop.run_until(run.model.whole, HOUR / 1000)
     run.close()
 
 
