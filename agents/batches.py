@@ -25,10 +25,25 @@ from sealwire.agents.header import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["MAX_HOLE", "BatchHeader", "Caps", "Corrupt", "Implausible", "OldFormat", "Scan", "restamp", "scan", "walk"]
+__all__ = [
+    "MAX_HOLE",
+    "MOST_BATCHES",
+    "BatchHeader",
+    "Caps",
+    "Corrupt",
+    "Implausible",
+    "OldFormat",
+    "Scan",
+    "restamp",
+    "scan",
+    "walk",
+]
 
 MAX_HOLE = 2**20
 """Offsets that may be left out between two records of a span, and at either end: an envelope with more is held."""
+
+MOST_BATCHES = 2**16
+"""Batches that one answer of a broker may bring: more than fit into what is asked for, fewer than fit into any."""
 
 _NO_OFFSET = 2**63 - 1  # the offset after a batch must be one that can be asked for, and written down
 _SMALLEST = 17  # bytes up to and with the magic, in every format
@@ -99,8 +114,8 @@ class Scan:
                 yield header
 
 
-def scan(data: memoryview, wanted: int = 0, *, check_crc: bool = True) -> Scan:
-    """Find the whole batches in what a fetch brought from offset ``wanted`` on.
+def scan(data: memoryview, wanted: int = 0, *, check_crc: bool = True, most: int = MOST_BATCHES) -> Scan:
+    """Find the whole batches in what a fetch brought from offset ``wanted`` on; after ``most`` the rest counts as torn.
 
     Raises Corrupt for a wrong length or offset and, with ``check_crc``, for whatever else a broker that is trusted
     cannot have stored; OldFormat where the first one is in message format v0 or v1: batches before such a one are
@@ -108,7 +123,7 @@ def scan(data: memoryview, wanted: int = 0, *, check_crc: bool = True) -> Scan:
     """
     headers: list[BatchHeader] = []
     position, end, reached = 0, len(data), -1
-    while end - position >= _SMALLEST:
+    while end - position >= _SMALLEST and len(headers) < most:
         if data[position + 16] != 2:  # noqa: PLR2004
             if headers:
                 break

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PARKED_MOST = 1024  # sessions a cloud partition waits for at a time
 PARKED_FOR_MS = 15 * 60 * 1000
+AHEAD = b"ahead of our clock"  # stands among the parked for the sessions of what is dated so
 
 
 @dataclass(eq=False)
@@ -82,6 +83,10 @@ class CloudSeat:
         if len(self.parked) > PARKED_MOST:
             self.parked.popitem(last=False)
         return True
+
+    def lacks(self, until: int) -> bool:
+        """Tell whether a session that is not known yet was missed at a time (ms) already."""
+        return any(since <= until for each, (_offset, since) in self.parked.items() if each != AHEAD)
 
     def expire(self) -> None:
         """Forget sessions that never became known: they pin the position."""

@@ -16,3 +16,8 @@ def cloud_config(retention_days: int = RETENTION_DAYS) -> dict[str, str]:
         "max.message.bytes": str(MESSAGE_BYTES),
         "retention.ms": str(retention_days * DAY_MS),
     }
+
+
+def opened_most(batch: memoryview) -> int:
+    """Tell to how many bytes a batch out of the cloud may open: what we store there cannot be made smaller."""
+    return max(2 * MESSAGE_BYTES, 2 * len(batch))

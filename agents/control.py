@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sealwire.agents import clock, records
 from sealwire.agents.admin import Admin
 from sealwire.agents.blocking import ClusterAway, ClusterRefused
+from sealwire.agents.cloud_topic import opened_most
 from sealwire.agents.seat import OffsetOutOfRange
 from sealwire.agents.single import record_batch
 from sealwire.agents.writer import Refused as WriterRefused
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sealwire.agents.ports import Reader, SecretStore, Writer
-    from sealwire.agents.seat import Fetched
+    from sealwire.agents.seat import Fetched, Seat
     from sealwire.agents.settings import Settings
     from sealwire.keys.credential import Credential
     from sealwire.keys.session import InboundSession
@@ -40,6 +41,7 @@ _RENEW_EVERY = 600.0  # seconds between two looks at our own receiving keys
 _ASK_EVERY_MS = 3600 * 1000  # between two requests for the next credential
 _NO_CREDENTIAL = "no credential of our own: enroll this identity again (sealwire enroll)"
 _SAMPLES = 20  # refused statements of one Reason that are told in the log
+_READ_AGAIN, _READ_AGAIN_TO = 30.0, 600.0  # seconds between two readings of all statements while some are lacking
 _AGAIN = 5.0  # seconds before a topic that could not be read is tried again
 _END_AGAIN = 10.0  # seconds before it is asked again where a topic ends that is not read to its end
 
@@ -59,6 +61,10 @@ class Control:
         self.on_statements: Callable[[list[bytes], set[bytes]], None] = lambda _statements, _ids: None
         self.on_members: Callable[[], None] = lambda: None
         self.on_keys: Callable[[bytes], object] = lambda _member: None
+        self.lacks: Callable[[], bool] = lambda: False  # whether statements are missed that may long be in the cloud
+        self._seats: dict[str, Seat] = {}
+        self._start_over: list[Callable[[], None]] = []
+        self._read_at, self._read_pause = 0.0, _READ_AGAIN
         self._learning = asyncio.Lock()
         self._asked_at = 0
         self._followed = (
@@ -91,6 +97,7 @@ class Control:
         while True:
             await asyncio.sleep(_JUDGE_AGAIN_EVERY)
             await self._learn([])
+            self._read_what_lacks(asyncio.get_running_loop().time())
             await self._renew_credential()
             if asyncio.get_running_loop().time() - renewed >= _RENEW_EVERY:
                 renewed = asyncio.get_running_loop().time()
@@ -145,9 +152,12 @@ class Control:
             asyncio.get_running_loop().call_later(_AGAIN, again, offset)
 
         def again(offset: int) -> None:
-            self.reader.seat(topic, 0, offset, take, failed)
+            if topic in self._seats:
+                self.reader.unseat(self._seats[topic])
+            self._seats[topic] = self.reader.seat(topic, 0, offset, take, failed)
 
-        self.reader.seat(topic, 0, start, take, failed)
+        again(start)
+        self._start_over.append(lambda: again(start))
         while read_to < end and not reached.is_set():
             # A compacted tail may hold no record at its very end: then the broker's own next offset says so.
             with suppress(TimeoutError):
@@ -157,14 +167,27 @@ class Control:
             # The end that we were told may have been a lie, or is taken back: we would wait for it for ever.
             end = min(end, await self.reader.end_offset(topic, 0))
 
+    def _read_what_lacks(self, now: float) -> None:
+        """Read everything from its start again while something is lacking, ever less often: it may have been withheld.
+
+        Offsets are the cloud's word: one that was wrong once has us pass over statements that are there.
+        """
+        if not self.lacks():
+            self._read_pause = _READ_AGAIN
+        elif now >= self._read_at:
+            self._read_at, self._read_pause = now + self._read_pause, min(self._read_pause * 2, _READ_AGAIN_TO)
+            for start_over in self._start_over:
+                start_over()
+
     async def _take(self, fetched: Fetched) -> None:
         statements: list[bytes] = []
         for header, batch in fetched.scan.application():
             try:
-                found = records.read(batch)
+                found = records.read(batch, opened_most(batch))
             except ValueError as error:
                 self.refused["malformed"] += 1
-                _log.warning("statements at offset %d cannot be read: %s", header.base_offset, error)
+                if self.refused["malformed"] <= _SAMPLES:
+                    _log.warning("statements at offset %d cannot be read: %s", header.base_offset, error)
                 continue
             statements += [bytes(record.value) for record in found if record.value is not None]
         fetched.release()

@@ -19,16 +19,17 @@ from aiokafka import errors
 from aiokafka.protocol.metadata import MetadataRequest
 
 from sealwire.agents import environment
-from sealwire.agents.frames import ProduceBatches, beginning
+from sealwire.agents.frames import FetchReader, ProduceBatches, beginning
 from sealwire.agents.framing import Frames
+from sealwire.agents.security import ANSWER_CAP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
 
     import faust
 
 WORKER_ENVIRONMENT = environment.WORKER_ENVIRONMENT
-FRAME_CAP = 128 * 1024 * 1024  # bytes: a broker that announces a larger answer is not believed
+FRAME_CAP = 128 * 1024 * 1024  # bytes: a broker that announces a larger answer to a fetch is not believed
 
 
 class Moved(RuntimeError):
@@ -58,10 +59,26 @@ class BoundedConnection(aiokafka.conn.AIOKafkaConnection):  # type: ignore[misc]
             raise errors.KafkaConnectionError(f"{self.host}:{self.port}: {error!r}") from error
 
     def send(self, request: Any, expect_response: bool = True) -> Any:  # noqa: ANN401, FBT001, FBT002
-        """Send as the stock one does, but for metadata: asking for a topic must not create it."""
-        if type(request) is MetadataRequest:
+        """Send as the stock one does, but for metadata: asking for a topic must not create it, nor harm who asks."""
+        metadata = type(request) is MetadataRequest
+        if metadata:
             request = MetadataRequest(request._topics, allow_auto_topic_creation=False)  # noqa: SLF001
-        return super().send(request, expect_response)
+        try:
+            answer = super().send(request, expect_response)
+        except (errors.IncompatibleBrokerVersion, NotImplementedError) as error:
+            # What it said that it speaks may have been a lie, and is asked once a connection.
+            self.close(reason=aiokafka.conn.CloseReason.CONNECTION_BROKEN, exc=error)
+            raise errors.IncompatibleBrokerVersion(str(error)) from error
+        return self._judged(answer) if metadata else answer
+
+    async def _judged(self, answer: Awaitable[Any]) -> Any:  # noqa: ANN401
+        """Wait for metadata, and give it when aiokafka can take it in; else the connection is closed."""
+        metadata = await answer
+        if not _whole(metadata):
+            error = FrameRefused("metadata with lists or names that are null")
+            self.close(reason=aiokafka.conn.CloseReason.CONNECTION_BROKEN, exc=error)
+            raise errors.KafkaConnectionError(str(error)) from error
+        return metadata
 
     def _create_reader_task(self) -> Any:  # noqa: ANN401
         """Have answers received in place, before the first byte of any is read."""
@@ -78,18 +95,37 @@ class BoundedConnection(aiokafka.conn.AIOKafkaConnection):  # type: ignore[misc]
         del connection
         while True:
             (size,) = struct.unpack(">i", await reader.readexactly(4))
-            if not 4 <= size <= cap:  # noqa: PLR2004
-                raise FrameRefused(f"an answer of {size} bytes, {cap} allowed")
+            connection = self_ref()
+            if connection is None:
+                return
+            request = connection._awaited()  # noqa: SLF001
+            most = cap if isinstance(getattr(request, "RESPONSE_TYPE", None), FetchReader) else min(cap, ANSWER_CAP)
+            if not 4 <= size <= most:  # noqa: PLR2004
+                raise FrameRefused(f"an answer of {size} bytes, {most} allowed")
+            del connection
             frame = await reader.readexactly(size)
             connection = self_ref()
             if connection is None:
                 return
             try:
-                waiting = connection._requests  # noqa: SLF001
-                connection._handle_frame(beginning(frame, waiting[0][1] if waiting else None))  # noqa: SLF001
+                connection._handle_frame(beginning(frame, request))  # noqa: SLF001
             except Exception as error:
                 raise FrameRefused(f"an answer that cannot be decoded: {error!r}") from error
             del connection
+
+    def _awaited(self) -> Any:  # noqa: ANN401
+        """Return the request that the next answer is to. Raises FrameRefused where nothing was asked."""
+        if not self._requests:
+            raise FrameRefused("an answer to nothing that was asked")
+        return self._requests[0][1]
+
+
+def _whole(metadata: Any) -> bool:  # noqa: ANN401
+    """Tell whether brokers, topics and partitions are lists and have names: aiokafka takes that for granted."""
+    if metadata.brokers is None or metadata.topics is None:
+        return False
+    places = [broker[1] for broker in metadata.brokers] + [topic[1] for topic in metadata.topics]
+    return None not in places and None not in [topic[-1] for topic in metadata.topics]
 
 
 @contextmanager
@@ -113,6 +149,16 @@ class BoundedClient(aiokafka.client.AIOKafkaClient):  # type: ignore[misc]
         """Connect to the first bootstrap address that answers. Raises KafkaConnectionError; ``cause`` says more."""
         with _bounded(self):
             await super().bootstrap()
+
+    async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:  # noqa: ANN401
+        """Ask the brokers that are known and, where none answers, the bootstrap addresses: metadata may have lied."""
+        if await super()._metadata_update(cluster_metadata, topics):
+            return True
+        try:
+            await self.bootstrap()
+        except (OSError, TimeoutError, errors.KafkaError):
+            return False
+        return bool(await super()._metadata_update(cluster_metadata, topics))
 
     async def _get_conn(self, node_id: Any, **settings: Any) -> Any:  # noqa: ANN401
         with _bounded(self):
@@ -218,6 +264,11 @@ def _moved_in_aiokafka() -> Iterator[str]:
         "AIOKafkaConnection._handle_frame does not find what was asked for in _requests": lambda: (
             _parameters(connection._handle_frame) == ["self", "resp"]  # noqa: SLF001
             and {"_requests", "RESPONSE_TYPE", "decode"} <= _names(connection._handle_frame)  # noqa: SLF001
+        ),
+        "AIOKafkaClient._md_synchronizer does not use _metadata_update, or that not _get_conn": lambda: (
+            "_metadata_update" in _names(client._md_synchronizer)  # noqa: SLF001
+            and {"_get_conn", "update_metadata"} <= _names(client._metadata_update)  # noqa: SLF001
+            and _parameters(client._metadata_update) == ["self", "cluster_metadata", "topics"]  # noqa: SLF001
         ),
         "AIOKafkaConnection.send has other parameters": lambda: (
             _parameters(connection.send) == ["self", "request", "expect_response"]

@@ -29,6 +29,7 @@ Versions = dict[int, tuple[int, int]]  # api key -> lowest and highest version t
 _FETCH_FROM = 4  # the first version with aborted transactions
 _PRODUCE_FROM, _PRODUCE_TO = 3, 8  # the first with transactional ids, the first with the broker's own words
 
+_MOST_ABORTED = 2**16  # transactions in one answer: each takes eight times as much memory as bytes on the wire
 _RESPONSE_HEADER = 64  # bytes: as much of an answer as holds its header
 _ERROR_AND_SESSION = struct.Struct(">hi")
 _PARTITION = struct.Struct(">ihqq")
@@ -63,11 +64,12 @@ class FetchReader:
     """Reads fetch responses of one version; any wrong length raises ValueError, struct.error or IndexError.
 
     ``frame``, where it is set, is the whole answer: then what decode() is given may be only its beginning, which saves
-    a copy of what was received into a buffer.
+    a copy of what was received into a buffer. ``most``: partitions that were asked for, and so may be answered for.
     """
 
-    def __init__(self, version: int) -> None:
-        self._version = version
+    def __init__(self, version: int, most: int) -> None:
+        self._version, self._most = version, most
+        self._aborted = 0
         self.frame: bytes | bytearray | None = None
 
     def decode(self, source: BytesIO) -> FetchAnswer:
@@ -80,6 +82,7 @@ class FetchReader:
             error, _session = _ERROR_AND_SESSION.unpack_from(view, position)
             position += 6
         found: list[PartitionAnswer] = []
+        self._aborted = 0
         topics, position = self._count(view, position)
         for _ in range(topics):
             (length,) = _NAME.unpack_from(view, position)
@@ -90,6 +93,9 @@ class FetchReader:
             for _ in range(partitions):
                 answer, position = self._partition(view, position, topic)
                 found.append(answer)
+                if len(found) > self._most:
+                    message = f"more than the {self._most} partitions that were asked for"
+                    raise ValueError(message)
         return FetchAnswer(error, found, len(frame))
 
     def _partition(self, view: memoryview, position: int, topic: str) -> tuple[PartitionAnswer, int]:
@@ -100,6 +106,10 @@ class FetchReader:
             (log_start,) = _LONG.unpack_from(view, position)
             position += 8
         count, position = self._count(view, position)
+        self._aborted += count
+        if self._aborted > _MOST_ABORTED:
+            message = f"{self._aborted} aborted transactions"
+            raise ValueError(message)
         aborted = tuple(_ABORTED.iter_unpack(view[position : position + 16 * count]))
         position += 16 * count
         if self._version >= 11:  # noqa: PLR2004
@@ -142,7 +152,7 @@ class FetchBatches(FetchRequest):  # type: ignore[misc]
         if request.API_VERSION < _FETCH_FROM:
             message = "fetch before version 4"
             raise IncompatibleBrokerVersion(message)
-        request.RESPONSE_TYPE = FetchReader(request.API_VERSION)
+        request.RESPONSE_TYPE = FetchReader(request.API_VERSION, sum(len(parts) for _topic, parts in self.topics))
         return request
 
 

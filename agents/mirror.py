@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from sealwire.agents import clock, records
-from sealwire.agents.cloud_seat import CloudSeat
+from sealwire.agents.cloud_seat import AHEAD, CloudSeat
+from sealwire.agents.cloud_topic import opened_most
 from sealwire.agents.dispatch import Dispatch
 from sealwire.agents.lane_sink import LaneSink
 from sealwire.agents.seat import OffsetOutOfRange
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MISSING = "cloud topic {} is missing: at the sending site, sealwire topics apply makes it"
-_AHEAD = b"ahead of our clock"
 _CLOSE_WITHIN = 3.0  # seconds
 _READ_AGAIN = 5.0  # seconds after a cloud partition that could not be read
 
@@ -156,7 +156,7 @@ class OpenWork:
 
     def revisit_ahead(self) -> None:
         """Time passed: what was ahead of our clock may not be any more."""
-        self.revisit({_AHEAD})
+        self.revisit({AHEAD})
 
     def read_again_from(self, places: list[tuple[int, CloudPlace]]) -> None:
         """Read cloud partitions again from places in them, but where it will come to that anyway."""
@@ -181,7 +181,7 @@ class OpenWork:
         entry = seat.took(fetched.next)
         for header, batch in fetched.scan.application():
             try:
-                found = records.read(batch)
+                found = records.read(batch, opened_most(batch))
             except ValueError as error:
                 self.side.refuse(Rejected(Reason.MALFORMED, str(error)), seat.where, header.base_offset, None)
                 continue
@@ -220,7 +220,7 @@ class OpenWork:
         except Rejected as refusal:
             side.buffers.give_back(buffer)
             if refusal.reason is Reason.AHEAD:
-                self._park(seat, _AHEAD, record.offset, refusal.detail)
+                self._park(seat, AHEAD, record.offset, refusal.detail)
             else:
                 side.refuse(refusal, seat.where, record.offset, record.value)
             return

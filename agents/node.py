@@ -12,7 +12,7 @@ from aiokafka import errors
 from aiokafka.client import ConnectionGroup
 from aiokafka.structs import TopicPartition
 
-from sealwire.agents.batches import Corrupt, OldFormat, scan
+from sealwire.agents.batches import MOST_BATCHES, Corrupt, OldFormat, scan
 from sealwire.agents.driver import FrameRefused
 from sealwire.agents.frames import FetchBatches
 from sealwire.agents.offsets import REFUSED
@@ -135,7 +135,10 @@ class Node:
             self._reader.lose(seats, pause, errors.for_code(answer.error).message)
             await asyncio.sleep(pause)
             return False
-        brought = sum(self._take_in(part, asked, answer.size, began) for part in answer.partitions)
+        brought, batches = 0, MOST_BATCHES
+        for part in answer.partitions:
+            size, count = self._take_in(part, asked, answer.size, began, batches)
+            brought, batches = brought + size, batches - count
         if 0 < brought < _SMALL and self._manner.linger:
             until = loop.time() + self._manner.linger
             for seat in seats:
@@ -148,39 +151,40 @@ class Node:
         asked: dict[TopicPartition, tuple[Seat, int]],
         frame: int,
         began: float,
-    ) -> int:
-        """Queue what came for one partition; the bytes that it brought."""
+        most: int,
+    ) -> tuple[int, int]:
+        """Queue what came for one partition, up to so many batches; the bytes and batches that it brought."""
         seat, offset = asked.pop(TopicPartition(part.topic, part.partition), (None, -1))
         if seat is None:
             self._strange(part, began)
         if seat is None or not seat.alive or seat.offset != offset:  # the last: never twice, whatever was asked twice
-            return 0
+            return 0, 0
         if part.error:
             self._refused(seat, offset, part)
-            return 0
+            return 0, 0
         seat.heard(part, began)
         if not part.data:
             self._well(seat)
-            return 0
+            return 0, 0
         # A view keeps the whole frame alive: a small piece of a large one is copied out.
         data = part.data if len(part.data) * 4 >= frame else memoryview(bytes(part.data))
         try:
-            found = scan(data, offset, check_crc=self._manner.check_crc)
+            found = scan(data, offset, check_crc=self._manner.check_crc, most=most)
         except Corrupt as error:
             self._damaged(seat, str(error))
-            return 0
+            return 0, 0
         except OldFormat as error:
             seat.fail(error)
-            return 0
+            return 0, 0
         self._turn += 1
         seat.turn = self._turn
         if found.next > offset:
             self._well(seat)
             seat.offset = found.next
-            seat.put(Fetched(seat, offset, found, part))
+            seat.put(Fetched(seat, offset, found, part, charged=not self._manner.check_crc))
         elif found.headers:
             self._damaged(seat, f"only batches before it, up to {found.headers[-1].last_offset}")
-        return len(part.data)
+        return len(part.data), len(found.headers)
 
     def _strange(self, part: PartitionAnswer, now: float) -> None:
         """Say, at most once a minute, that a broker gives what it was not asked for; it is left out."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _SAMPLES_A_MINUTE = 10  # refused envelopes of one Reason that are told in the log
 _AHEAD_EVERY = 10.0  # seconds
+_GRANTED_WITHIN_MS = 10_000
 _HELD_EVERY = 60.0  # seconds
 _UNREAD_SHOWN = 5  # cloud partitions that cannot be read, in one line
 
@@ -58,6 +59,7 @@ class Opening(Side):
         self.sink.gone = self._on_gone
         self._sampled: dict[str, list[float]] = {}
         control.on_sessions = self._on_sessions
+        control.lacks = self._lacks_sessions
         self.neighbours = Neighbours(settings, control, self._cloud_topics)
         self.quarantine = Quarantine(settings.quarantine_topic, local_writer, watch, control)
         self.orders = Orders(settings.orders_topic, local_reader, watch, self._works)
@@ -113,6 +115,11 @@ class Opening(Side):
         await self.watch.look()
         for work in self._works():
             work.look_at_sinks(gone=True)
+
+    def _lacks_sessions(self) -> bool:
+        """Tell whether envelopes have waited for their session for longer than its grant commonly takes."""
+        until = clock.now() - _GRANTED_WITHIN_MS
+        return any(seat.lacks(until) for work in self._works() for seat in work.seats.values())
 
     def _on_sessions(self, sessions: set[bytes]) -> None:
         for work in self._works():

@@ -21,7 +21,7 @@ from sealwire.agents.blocking import (
     named,
 )
 from sealwire.agents.rights import lacking
-from sealwire.agents.security import librdkafka_settings
+from sealwire.agents.security import ANSWER_CAP, librdkafka_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -45,6 +45,7 @@ class Positions:
             **librdkafka_settings(cluster, client_id),
             "group.id": group,
             "enable.auto.commit": False,
+            "fetch.max.bytes": ANSWER_CAP - 512,  # nothing is fetched, but librdkafka holds this against the cap
             "auto.offset.reset": "error",
         }
         self._lacking = lacking("Read", f"group {group}, or describe its topics", cluster.bootstrap)

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from sealwire.agents import clock, records
+from sealwire.agents.cloud_topic import opened_most
 from sealwire.agents.sealer import SealWork
 from sealwire.agents.seat import OffsetOutOfRange, ReadRefused
 from sealwire.agents.span_sealing import SpanSealing
@@ -121,7 +122,7 @@ class Resealing:
         since = loop.time()
         for _header, batch in fetched.scan.application():
             try:
-                found = records.read(batch)
+                found = records.read(batch, opened_most(batch))
             except ValueError:
                 continue  # whatever it is, nobody asks us in it
             for record in found:

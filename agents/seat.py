@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sealwire.agents.frames import PartitionAnswer
 
 _TRANSACTION_TAKES = 1.0  # seconds
+_HEADER_TAKES = 512  # bytes of a header in memory, at most
 _AHEAD = 2  # answers that a seat may have undelivered, the one being taken included
 
 
@@ -47,17 +48,29 @@ class Fetched:
     """What one fetch brought for one seat. Release it when its bytes are needed no more.
 
     ``first`` is the offset asked for, ``next`` the one that will be asked for; ``aborted`` belongs to chunks.cut;
-    ``asked_at`` is when it was asked for (the loop's clock, seconds).
+    ``asked_at`` is when it was asked for (the loop's clock, seconds). With ``charged`` the budget also counts what its
+    headers take in memory: a broker that lies can make that eight times what it sends.
     """
 
-    __slots__ = ("_held", "aborted", "asked_at", "first", "high_watermark", "last_stable", "log_start", "scan", "seat")
+    __slots__ = (
+        "_extra",
+        "_held",
+        "aborted",
+        "asked_at",
+        "first",
+        "high_watermark",
+        "last_stable",
+        "log_start",
+        "scan",
+        "seat",
+    )
 
-    def __init__(self, seat: Seat, first: int, found: Scan, answer: PartitionAnswer) -> None:
+    def __init__(self, seat: Seat, first: int, found: Scan, answer: PartitionAnswer, *, charged: bool = False) -> None:
         self.seat, self.first, self.scan = seat, first, found
         self.aborted, self.asked_at = answer.aborted, seat.answered_at
         self.high_watermark, self.last_stable = answer.high_watermark, answer.last_stable
         self.log_start = answer.log_start
-        self._held = found.size
+        self._held, self._extra = found.size, _HEADER_TAKES * len(found.headers) if charged else 0
 
     @property
     def data(self) -> memoryview:
@@ -74,10 +87,17 @@ class Fetched:
         """Bytes of the batches."""
         return self.scan.size
 
+    @property
+    def held(self) -> int:
+        """Bytes of the budget that it takes."""
+        return self._held + self._extra
+
     def release(self, count: int | None = None) -> None:
         """Give ``count`` bytes back to the budget, or all that is left; more than was held is ignored."""
         given = self._held if count is None else min(count, self._held)
         self._held -= given
+        if not self._held:
+            given, self._extra = given + self._extra, 0
         self.seat._release(given)  # noqa: SLF001
 
 
@@ -139,8 +159,8 @@ class Seat:
 
     def put(self, fetched: Fetched) -> None:
         """Queue an answer for delivery."""
-        self._held += fetched.size
-        self._reader.budget.add(fetched.size)
+        self._held += fetched.held
+        self._reader.budget.add(fetched.held)
         self._queue.append(fetched)
         if self._courier is None:
             self._courier = asyncio.create_task(self._deliver())

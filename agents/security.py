@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sealwire.agents.settings import Cluster
 
 REQUEST_TIMEOUT_MS = 10_000
+ANSWER_CAP = 8 * 1024 * 1024  # bytes: a broker that announces a larger answer, but to a fetch, is not believed
 
 
 def stock_settings(cluster: Cluster) -> dict[str, Any]:
@@ -58,6 +59,7 @@ def librdkafka_settings(cluster: Cluster, client_id: str) -> dict[str, Any]:
         "client.id": client_id,
         "socket.timeout.ms": REQUEST_TIMEOUT_MS,
         "reconnect.backoff.max.ms": 2000,
+        "receive.message.max.bytes": ANSWER_CAP,
         "log_level": 2,  # critical only: it would report an absent broker several times a second
         **cluster.security,
     }

@@ -12,6 +12,7 @@ import faust
 from sealwire.agents import clock, driver, garbage, status
 from sealwire.agents.budget import Budget
 from sealwire.agents.control import Control
+from sealwire.agents.driver import FRAME_CAP
 from sealwire.agents.health import Health
 from sealwire.agents.home import Home, options
 from sealwire.agents.lanes import Lanes, PassThrough
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sealwire.agents.settings import Settings
 
 _log = logging.getLogger(__name__)
+_CLOUD_FRAME_CAP = 48 * 1024 * 1024  # bytes: two of these, and what is in flight, leave a mirror below its bound
 _COMMIT_WITHIN = 5.0  # seconds, when lanes are given up
 
 
@@ -96,6 +98,7 @@ class Worker:
             settings.cloud,
             client_id=name,
             linger_ms=settings.linger_ms,
+            frame_cap=FRAME_CAP if sealing else _CLOUD_FRAME_CAP,
             budget=None if sealing else budget,
             check_crc=sealing,
         )
