@@ -13,7 +13,7 @@ TESTS_MAY := --implicit-reexport --no-warn-unused-ignores --allow-untyped-decora
 NOT_KAFKA := -m "not kafka" --ignore=tests/integration -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check coverage simulation test-kafka test-kafka-full chaos bench-quick bench-limits lock clean java
+.PHONY: help demo test check coverage simulation test-kafka test-kafka-full chaos lying bench-quick bench-limits lock clean java
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -34,7 +34,7 @@ check: $(VENV)/.dev build/types ## lint, format, types, and who may import whom
 	@MYPYPATH=build/types $(BIN)/mypy tests/conftest.py
 	@for tests in keys agents app house simulation integration chaos bench; do \
 	  ls tests/$$tests/*.py >/dev/null 2>&1 || continue; \
-	  MYPYPATH=build/types:tests/$$tests:tests/keys:tests/agents:tests/integration $(BIN)/mypy $(TESTS_MAY) tests/$$tests || exit 1; done
+	  MYPYPATH=build/types:tests/$$tests:tests/keys:tests/agents:tests/integration:tests/chaos $(BIN)/mypy $(TESTS_MAY) tests/$$tests || exit 1; done
 	@$(BIN)/lint-imports --no-logo
 
 coverage: $(VENV)/.dev ## the tests again, with branch coverage; build/coverage/html shows what is bare (slower)
@@ -57,6 +57,10 @@ test-kafka-full: $(VENV)/.dev java ## the matrix of topics whole: every kind by 
 chaos: $(VENV)/.dev java ## faults by a plan under load, then two logs compared (ARGS="--seed N --minutes M --kills K"; build/chaos)
 	@echo "chaos: a load, faults by a plan, quiet; then an independent reader compares source and sink"
 	@$(BIN)/python tests/chaos/run.py $(ARGS)
+
+lying: $(VENV)/.dev java ## a mirror whose cloud lies in every frame it likes (ARGS="--seed N --minutes M"; build/lying)
+	@echo "lying: a load, a broker that lies half of the time; then an independent reader compares source and sink"
+	@$(BIN)/python tests/chaos/lying.py $(ARGS)
 
 bench-quick: $(VENV)/.dev java ## records per CPU second against librdkafka in the same run (3 minutes; build/bench.json)
 	@echo "bench-quick: sealing and opening against librdkafka reading the same topic"

@@ -38,7 +38,6 @@ def fill(station: Station) -> list[bool]:
 @in_world
 async def test_a_session_that_the_vault_has_no_room_for_is_not_used_and_what_came_before_goes_on(world: World) -> None:
     sealer, mirror = await world.flow()
-    mirror.spawn(mirror.control.keep())
     world.berlin.send(some(3))
     await until(lambda: len(world.paris.got()) == 3)
     room, saved = fill(mirror), mirror.store.saved

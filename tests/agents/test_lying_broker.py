@@ -15,7 +15,7 @@ from fake_broker import FETCH, METADATA, VERSIONS, FakeBroker, text
 from in_loop import in_loop, until
 from world import a_world
 
-from sealwire.agents import control, opening_side
+from sealwire.agents import opening_side
 from sealwire.agents.batches import MOST_BATCHES, scan
 from sealwire.agents.client import ClusterAway, close, connect
 from sealwire.agents.cloud_topic import MESSAGE_BYTES, opened_most
@@ -260,8 +260,6 @@ def test_statements_that_were_passed_over_once_are_read_when_envelopes_wait_for_
 ) -> None:
     @in_loop
     async def scenario() -> None:
-        monkeypatch.setattr(control, "_JUDGE_AGAIN_EVERY", 0.05)
-        monkeypatch.setattr(opening_side, "_GRANTED_WITHIN_MS", 0)
         async with a_world(monkeypatch, tmp_path) as world:
             sealer, mirror = world.sealer(), world.mirror()
             await mirror.start()
@@ -275,7 +273,7 @@ def test_statements_that_were_passed_over_once_are_read_when_envelopes_wait_for_
             log.show()
             await until(lambda: mirror.refused.get("parked"))
             assert not world.paris.got()
-            mirror.spawn(mirror.control.keep())
+            monkeypatch.setattr(opening_side, "_GRANTED_WITHIN_MS", 0)
             await until(lambda: len(world.paris.got()) == 3)
 
     scenario()

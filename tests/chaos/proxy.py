@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from random import Random
     from typing import Any
 
+    End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 _CHUNK: Final = 64 * 1024  # bytes
 _AHEAD: Final = 32  # chunks of one connection and direction that may wait for their time
 _WITHIN: Final = 10.0  # seconds for anything that is asked of the loop
@@ -111,7 +113,7 @@ class Door:
             writer.transport.abort()
             return
         passage = _Passage((writer, there[1]))
-        passage.carriers = [self._way(reader, there[1]), self._way(there[0], writer)]
+        passage.carriers = self._ways((reader, writer), there)
         self._passages.add(passage)
         try:
             # One side that has said all ends both: Kafka's protocol knows no half-closed connections.
@@ -119,6 +121,10 @@ class Door:
         finally:
             self._passages.discard(passage)
             passage.cut()
+
+    def _ways(self, client: End, broker: End) -> list[asyncio.Task[None]]:
+        """Carry both ways; each is done at its end."""
+        return [self._way(client[0], broker[1]), self._way(broker[0], client[1])]
 
     def _way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> asyncio.Task[None]:
         """Carry one way; done at its end."""

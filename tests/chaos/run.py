@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Final
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "integration")]
 
-from checker import Found, Reading, Totals, Where, check, total
+from checker import Totals, Where, total
+from comparing import compare
 from faults import Faults
 from fleet import Fleet
 from fleet_load import Size
@@ -35,15 +36,12 @@ from pauses import Pauses
 from plan import DOORS, SIDES, Fault, Kind, plan
 from proxied import ProxiedCluster
 from proxy import Proxy
-from reading import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 TOPICS, PARTITIONS = 4, 6
 RATE: Final = 4000  # records a second
-WHOLE_WITHIN: Final = 180.0  # seconds from the end of the load until the sink has all of it
-SETTLED: Final = 3.0  # seconds without anything new at the sink
 _AGAIN: Final = 1.0  # seconds until what could not be ended yet is tried again
 _SHOWN: Final = 40  # lines of what differs
 
@@ -97,21 +95,6 @@ class Chaos:
         self.load.stop()
         self.pauses.stop()
 
-    def compare(self) -> tuple[int, dict[Where, Found]]:
-        """Wait until the sink has all, or for as long as it may take; how many the source has, and what differs."""
-        source, sink = (Reader(cluster, self.size.places) for cluster in (self.world.source, self.world.sink))
-        ours = source.readings()
-        until, grown, count = time.monotonic() + WHOLE_WITHIN, time.monotonic(), 0
-        while not (_whole(ours, sink) and time.monotonic() - grown > SETTLED) and time.monotonic() < until:
-            now = sink.committed.read_on()
-            if now != count:
-                grown, count = time.monotonic(), now
-            time.sleep(0.5)
-        theirs = sink.readings()
-        return sum(len(each.committed) for each in ours.values()), {
-            place: check(ours[place], theirs[place]) for place in self.size.places
-        }
-
     def said(self) -> dict[Where, str]:
         """What workers say of source partitions that do not flow."""
         found: dict[Where, str] = {}
@@ -150,12 +133,6 @@ class Chaos:
             told = [took for each in kills if (took := self.pauses.after(each.at, each.places)) is not None]
             found.append(f"{side} {max(told):.1f} s of {len(told)}" if told else f"{side} none")
         return ", ".join(found)
-
-
-def _whole(ours: Mapping[Where, Reading], sink: Reader) -> bool:
-    """Whether each partition of the sink has as many as the source, and ends with the same one."""
-    pairs = [(each.committed.numbers, sink.committed.logs[place].numbers) for place, each in ours.items()]
-    return all(len(theirs) >= len(one) and theirs[-1:] == one[-1:] for one, theirs in pairs)
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -205,7 +182,7 @@ def main(words: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         chaos = Chaos(stack, directory, seed, asked.rate)
         chaos.run(faults, asked.minutes * 60)
-        records, found = chaos.compare()
+        records, found = compare(chaos.world.source, chaos.world.sink, chaos.size.places)
         said = chaos.said()
         summary = chaos.summary()
     totals = total(records, found, said)
