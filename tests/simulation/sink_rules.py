@@ -50,10 +50,10 @@ class SinkRules:
         if mirror is None:
             return
         SINK_FAULTS[name](self.run, mirror, random.Random(number))
-        if name in SEATING:
-            self.run.model.twice = "lanes were given anew"
-            reseat(self.run, mirror)
         send_some(self.run, number, sends)
+        if name in SEATING:
+            self.run.let(0.2)
+            reseat(self.run, mirror)
         self.run.let(0.3)
 
     @precondition(lambda self: self.run.model.once)
@@ -100,6 +100,27 @@ class SinkRules:
         run.loop.resume(mirror.process)
         send_some(run, number, sends)
         run.let(wait)
+
+    @precondition(lambda self: self.run.model.once)
+    @rule(number=numbers, times=st.integers(2, 8), cut=st.booleans(), lag=st.sampled_from((0.0, 0.02, 0.2)))
+    def take_over(self, number: int, times: int, lag: float, *, cut: bool) -> None:
+        """Give a mirror the lanes of another one that goes on delivering; the two come to it at different times."""
+        run = self.run
+        names = [each.name for each in run.alive("r")]
+        for name in {"r1", "r2"} - set(names):
+            run.begin(name)
+            run.let(0.5)
+        mirror = self._mirror(number)
+        if mirror is None:
+            return
+        run.reach("take_over")
+        mirror.link.cuts += [("begin", False)] * cut
+        mirror.link.lag = lag
+        reseat(run, mirror)
+        for each in range(times):
+            send_some(run, number + each, 1)
+            run.let((0.03, 0.11, 0.4)[each % 3])
+        mirror.link.lag = 0.0
 
 
 def _rule_of(name: str) -> object:
