@@ -137,7 +137,7 @@ class Machine(SinkRules, RuleBasedStateMachine):
     def stop(self, number: int, wait: float) -> None:
         """End a worker in order."""
         worker = self._one(number)
-        if worker is None:
+        if worker is None or worker.process.stopped is not None:
             return
         if worker.name.startswith("r"):
             self.run.model.twice = "a mirror was stopped"
@@ -204,7 +204,7 @@ class Machine(SinkRules, RuleBasedStateMachine):
     def rebalance(self, number: int, lanes: set[int], wait: float) -> None:
         """Take lanes from a worker, or give them to it."""
         worker = self._one(number)
-        if worker is None:
+        if worker is None or worker.process.stopped is not None:
             return
         if worker.name.startswith("r"):
             self.run.model.twice = "lanes went from mirror to mirror"
