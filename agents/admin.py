@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aiokafka import errors
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
@@ -16,8 +17,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from sealwire.agents.blocking import TIMEOUT, Forbidden, answer_of, blocking, librdkafka_log, wait
-from sealwire.agents.rights import lacking
+from sealwire.agents.asking import ask_topics
+from sealwire.agents.blocking import TIMEOUT, ClusterAway, Forbidden, answer_of, blocking, librdkafka_log, wait
+from sealwire.agents.rights import TOPIC_FORBIDDEN, lacking
 from sealwire.agents.security import librdkafka_settings
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
     from sealwire.agents.rights import Operation
     from sealwire.agents.settings import Cluster
+
+
+_NOT_THERE = 3  # the error code of a topic that does not exist
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +55,16 @@ class Admin:
     """An administrator's questions to one cluster. Every method raises ClusterAway or ClusterRefused."""
 
     def __init__(self, cluster: Cluster, client_id: str = "sealwire-admin") -> None:
-        self._cluster = cluster
-        self._client = AdminClient(librdkafka_settings(cluster, client_id), logger=librdkafka_log)
+        self._cluster, self._client_id = cluster, client_id
+        self._made: AdminClient | None = None
         self.forbidden: dict[str, str] = {}  # topics that were not described the last time, and the right that lacks
+
+    @property
+    def _client(self) -> AdminClient:
+        """librdkafka's, once it is needed: as long as it lives it reads what brokers say, and may crash of it."""
+        if self._made is None:
+            self._made = AdminClient(librdkafka_settings(self._cluster, self._client_id), logger=librdkafka_log)
+        return self._made
 
     async def cluster_id(self) -> str:
         """Ask for the id that the cluster gave itself."""
@@ -61,6 +73,9 @@ class Admin:
 
     async def topics(self) -> dict[str, int]:
         """List every topic with its number of partitions."""
+        if not self._cluster.embedded:
+            found = await ask_topics(self._cluster, self._client_id, None)
+            return {name: topic.partitions for name, topic in found.items() if not topic.error}
         metadata = await asyncio.to_thread(blocking, lambda: self._client.list_topics(timeout=TIMEOUT))
         return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
 
@@ -69,7 +84,22 @@ class Admin:
         wanted = list(dict.fromkeys(names))
         if not wanted:
             return {}
-        return await asyncio.to_thread(self._describe, wanted)
+        if self._cluster.embedded:
+            return await asyncio.to_thread(self._describe, wanted)
+        answered = await ask_topics(self._cluster, self._client_id, wanted)
+        for name, topic in answered.items():
+            if topic.error not in {0, _NOT_THERE, TOPIC_FORBIDDEN}:
+                raise ClusterAway(f"topic {name}: {errors.for_code(topic.error).description}")
+        self.forbidden = {
+            name: lacking("Describe", f"topic {name}", self._cluster.bootstrap)
+            for name in wanted
+            if name in answered and answered[name].error == TOPIC_FORBIDDEN
+        }
+        return {
+            name: TopicFacts(answered[name].topic_id, answered[name].partitions)
+            for name in wanted
+            if name in answered and not answered[name].error
+        }
 
     def _describe(self, names: list[str]) -> dict[str, TopicFacts]:
         asked = self._client.describe_topics(TopicCollection(names), request_timeout=TIMEOUT)
