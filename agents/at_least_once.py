@@ -31,6 +31,11 @@ class AtLeastOnce:
         self._running, self._quiet = 0, asyncio.Event()
         self._closed = False
 
+    @property
+    def waits(self) -> str:
+        """Nothing is waited for."""
+        return ""
+
     async def begin(self) -> None:
         """Nothing is to be made sure of."""
 

@@ -30,6 +30,11 @@ class Round(Protocol):
 class Delivering(Protocol):
     """One lane's way of delivering."""
 
+    @property
+    def waits(self) -> str:
+        """What begin() waits for, in words; "" outside of it."""
+        ...
+
     async def begin(self) -> None:
         """Make sure that nobody else delivers for this lane, as far as that can be made sure."""
         ...

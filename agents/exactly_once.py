@@ -45,6 +45,11 @@ class ExactlyOnce:
         self._turn = asyncio.Lock()
         self._closed = self._stuck = False
 
+    @property
+    def waits(self) -> str:
+        """What the coordinator said of our transactional id."""
+        return self._producer.waits
+
     async def begin(self) -> None:
         """Take the transactional id: whoever delivered for this lane before does so no more."""
         await self._producer.begin()

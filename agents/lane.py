@@ -26,6 +26,11 @@ _REBALANCING_POLL = 0.02  # seconds
 class Work(Protocol):
     """What is done in a lane, by direction."""
 
+    @property
+    def waits(self) -> str:
+        """Say what begin() is at, in words; "" outside of it."""
+        ...
+
     async def begin(self) -> None:
         """Read back where this lane's partitions stand; nothing is seated before."""
         ...

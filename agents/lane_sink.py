@@ -46,6 +46,13 @@ class LaneSink:
             else AtLeastOnce(side.local_writer, self.log)
         )
         self.lost = ""
+        self._step = ""
+
+    @property
+    def waits(self) -> str:
+        """Say what begin() is at, in words; "" outside of it."""
+        said = self.delivering.waits
+        return f"{self._step} ({said})" if said else self._step
 
     def _pending(self) -> None:
         self.delivering.pending()
@@ -60,19 +67,25 @@ class LaneSink:
         uncommitted records see it; everything committed before that; and what the ledger has beyond. Raises Rejected.
         """
         settings, reader, number = self._side.settings, self._side.local_reader, self._lane.number
+        self._step = f"its transactional id {settings.transactional_id(number)}"
         await self.delivering.begin()
+        self._step = f"topic {settings.ledger_topic}"
         ledger_id = (await self._facts(settings.ledger_topic)).local[settings.ledger_topic].topic_id
+        self._step = f"{settings.cursor_topic}[{number}] to be read back"
         recorded = await read_cursors(reader, settings.cursor_topic, number)
         mark = recorded.mark
         self.lost = recorded.lost
         if self.lost:
             self.lost = _LOST.format(number, settings.cursor_topic, self.lost)
+            self._step = ""
             self._side.say(self.lost)
             asyncio.get_running_loop().call_later(_BEGIN_AGAIN, self._lane.fail, "its cursors may be back")
             return {}
         if mark is not None and mark.topic_id != ledger_id:
             _log.warning("%s was made anew: it begins here", settings.ledger_topic)
+        self._step = f"{settings.ledger_topic}[{number}] to be read on"
         adopted = await read_ledger(reader, settings.ledger_topic, ledger_id, number, recorded)
+        self._step = ""
         if adopted:
             _log.warning("lane %d: %d deliveries of the ledger were not among the cursors", number, adopted)
         assert recorded.mark is not None  # noqa: S101 (it was just set)

@@ -30,6 +30,7 @@ _BEAT_EVERY, _ASLEEP = 1.0, 3.0  # seconds, and how much later a beat may come b
 # Faust to tell us so. A new assignment comes first, if it comes.
 _NOT_OURS_FOR = 12.0
 _CLOSE_WITHIN = 5.0  # seconds
+_SEATS_WITHIN = 10.0  # seconds: a lane that takes longer is told of
 
 
 class PassThrough(faust.Schema):  # type: ignore[misc]
@@ -86,6 +87,17 @@ class Lanes:
             self._shut(number, lane, orderly=orderly)
         if self._closing:
             await asyncio.wait(self._closing, timeout=_CLOSE_WITHIN)
+
+    @property
+    def trouble(self) -> str:
+        """Say which lanes take long to begin, and what the first of them waits for; "" where none does."""
+        before = asyncio.get_running_loop().time() - _SEATS_WITHIN
+        late = [lane for _, lane in sorted(self.open.items()) if not lane.begun]
+        late = [lane for lane in late if self._seated_at[lane.number] < before]
+        if not late:
+            return ""
+        others = f", and so do {len(late) - 1} more" if len(late) > 1 else ""
+        return f"lane {late[0].number} waits for {late[0].work.waits}{others}: nothing of it is delivered meanwhile"
 
     # Seating
 
@@ -186,8 +198,12 @@ class Lanes:
 
     async def keep_ticking(self) -> None:
         """Give lanes that are quiet their moment for the table, for ever."""
+        said = ""
         while True:
             await asyncio.sleep(_TICK_EVERY)
+            if (words := self.trouble) and not said:
+                _log.warning(words)
+            said = words
             for lane in list(self.open.values()):
                 if lane.open and not self._app.rebalancing:
                     await lane.tick()

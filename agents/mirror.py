@@ -49,6 +49,11 @@ class OpenWork:
 
     # Seating
 
+    @property
+    def waits(self) -> str:
+        """Say what begin() is at."""
+        return self.sink.waits
+
     async def begin(self) -> None:
         """Read back what was delivered; nothing is seated before."""
         self._positions = await self.sink.begin()

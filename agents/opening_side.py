@@ -205,7 +205,11 @@ class Opening(Side):
         shown = {where: f"{where}: {unread[where]}" for where in sorted(unread)[:_UNREAD_SHOWN]}
         lost = {work.sink.lost: work.sink.lost for work in self._works() if work.sink.lost}
         settings = self.settings
-        own = {settings.orders_topic: self.orders.trouble, settings.quarantine_topic: self.quarantine.trouble}
+        own = {
+            settings.orders_topic: self.orders.trouble,
+            settings.quarantine_topic: self.quarantine.trouble,
+            settings.lane_topic: self.lanes.trouble,
+        }
         own = {topic: why for topic, why in own.items() if why}
         return {**self.trouble, **self.sink.trouble, **shown, **own, **lost}
 

@@ -76,6 +76,9 @@ class Transactions(Protocol):
     and what became of the open transaction is read back by whoever begins next.
     """
 
+    waits: str
+    """What begin() waits for, in words: the coordinator's last one, or that there was none; "" outside of it."""
+
     @property
     def open(self) -> bool:
         """Whether anything is included, so that a transaction is to be ended."""

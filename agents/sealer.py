@@ -34,6 +34,11 @@ class SealWork:
         self.seats: dict[tuple[str, int, str], SourceSeat] = {}
         self.sealing = SeatSealing(lane, side)
 
+    @property
+    def waits(self) -> str:
+        """Nothing is waited for in begin()."""
+        return ""
+
     async def begin(self) -> None:
         """Nothing is read back here: positions are loaded when a partition is dealt."""
 

@@ -45,6 +45,7 @@ class LaneTransactions:
 
     def __init__(self, writer: RawWriter, transactional_id: str) -> None:
         self.transactional_id, self.closed = transactional_id, False
+        self.waits = ""
         self._writer = writer
         self._producer = Producer(-1, -1)
         self._sequences: dict[TopicPartition, int] = {}
@@ -89,9 +90,11 @@ class LaneTransactions:
             answer = await self._ask(request) if found else None
             error = self._judge(answer)
             if answer is not None and not error:
+                self.waits = ""
                 self._writer.rights.granted(self.transactional_id, "transactional id")
                 self._producer = Producer(answer.producer_id, answer.producer_epoch)
                 return
+            self.waits = "no answer" if answer is None else str(errors.for_code(error).message)
             lost = lost or self._out_of_reach
             await asyncio.sleep(pause)
             pause = min(pause * 2, _BACKOFF_TO)

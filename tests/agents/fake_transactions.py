@@ -137,6 +137,7 @@ class FakeTransactions:
         self._identity, self._epoch = -1, -1
         self._sequences: dict[Where, int] = {}
         self.closed = self._included = False
+        self.waits = ""
 
     @property
     def open(self) -> bool:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from aiokafka.structs import TopicPartition
 from batch_made import some
 from in_loop import in_loop, until
-from world import LANES, World, in_world
+from world import LANES, World, a_world, in_world
 
+from sealwire.agents import lanes
 from sealwire.agents.lanes import PassThrough
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 @in_world
@@ -66,6 +74,36 @@ async def test_a_lane_whose_beginning_fails_is_tried_again(world: World) -> None
     assert not mirror.errors
 
 
+def test_a_lane_that_takes_long_to_begin_is_told_of_until_it_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lanes, "_SEATS_WITHIN", 0.1)
+
+    async def scenario() -> None:
+        async with asyncio.timeout(40), a_world(monkeypatch, tmp_path) as world:
+            mirror, answered = world.mirror(), asyncio.Event()
+            cursors, end_offset = mirror.settings.cursor_topic, mirror.local.end_offset
+
+            async def late(topic: str, partition: int, **committed: bool) -> int:
+                if (topic, partition) == (cursors, 1):
+                    await answered.wait()
+                return await end_offset(topic, partition, **committed)
+
+            monkeypatch.setattr(mirror.local, "end_offset", late)
+            await mirror.start()
+            await until(lambda: bool(mirror.side.troubles))
+            words = f"lane 1 waits for {cursors}[1] to be read back: nothing of it is delivered meanwhile"
+            assert mirror.side.troubles == {mirror.settings.lane_topic: words}
+            await until(lambda: words in caplog.messages)
+            turns = mirror.lanes.turns
+            await until(lambda: mirror.lanes.turns > turns + 2)
+            assert caplog.messages.count(words) == 1
+            answered.set()
+            await until(lambda: not mirror.side.troubles)
+
+    asyncio.run(scenario())
+
+
 @in_world
 async def test_topics_that_come_later_are_dealt_without_a_rebalance(world: World) -> None:
     del world.berlin.kafka.topics["orders"]
@@ -73,11 +111,11 @@ async def test_topics_that_come_later_are_dealt_without_a_rebalance(world: World
     await mirror.start()
     await sealer.start()
     await until(lambda: mirror.seated() and len(sealer.lanes.open) == LANES)
-    lanes = dict(sealer.lanes.open)
+    before = dict(sealer.lanes.open)
     world.berlin.kafka.make("orders")
     world.berlin.send(some(3))
     await until(lambda: len(world.paris.got()) == 3)
-    assert sealer.lanes.open == lanes
+    assert sealer.lanes.open == before
 
 
 @in_world
