@@ -32,7 +32,7 @@ class Delivering(Protocol):
 
     @property
     def waits(self) -> str:
-        """What begin() waits for, in words; "" outside of it."""
+        """Say, in words, why begin() goes on for so long; "" once it is over."""
         ...
 
     async def begin(self) -> None:

@@ -44,10 +44,11 @@ class ExactlyOnce:
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._closed = self._stuck = False
+        self._step = ""  # of a commit
 
     @property
     def waits(self) -> str:
-        """What the coordinator said of our transactional id."""
+        """What the coordinator said last, where it did not do what it was asked for."""
         return self._producer.waits
 
     async def begin(self) -> None:
@@ -129,19 +130,23 @@ class ExactlyOnce:
         begun = self._open_since or asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(begun + _DEADLINE):
+                self._step = "batches"
                 await self._quiet.wait()
                 await self._commit()
         except TimeoutError:
             self._stuck = True
-            message = f"the local cluster did not take a transaction within {_DEADLINE:.0f} s"
+            said = f", {self.waits}" if self.waits else ""
+            message = f"the local cluster did not take a transaction within {_DEADLINE:.0f} s ({self._step}{said})"
             raise Doubt(message) from None
 
     async def _commit(self) -> None:
         owed: list[Callable[[], None]] = []
         if self._log.pending:
+            self._step = "delivery records"
             await self._include([self._log.cursors, self._log.ledger])
             owed = await self._log.write(self._producer.produce)
         if self._open_since is not None:
+            self._step = "commit"
             await self._producer.commit()
             self._open_since = None
         for call in owed:

@@ -77,7 +77,7 @@ class Transactions(Protocol):
     """
 
     waits: str
-    """What begin() waits for, in words: the coordinator's last one, or that there was none; "" outside of it."""
+    """Why begin(), include(), commit() or abort() goes on for so long: the last word of the coordinator, else ""."""
 
     @property
     def open(self) -> bool:

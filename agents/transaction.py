@@ -89,12 +89,11 @@ class LaneTransactions:
                 lost = False
             answer = await self._ask(request) if found else None
             error = self._judge(answer)
+            self._note(answer, error)
             if answer is not None and not error:
-                self.waits = ""
                 self._writer.rights.granted(self.transactional_id, "transactional id")
                 self._producer = Producer(answer.producer_id, answer.producer_epoch)
                 return
-            self.waits = "no answer" if answer is None else str(errors.for_code(error).message)
             lost = lost or self._out_of_reach
             await asyncio.sleep(pause)
             pause = min(pause * 2, _BACKOFF_TO)
@@ -137,6 +136,7 @@ class LaneTransactions:
         answer = await self._ask(
             AddPartitionsToTxnRequest(self.transactional_id, *self._producer, list(topics.items()))
         )
+        self._note(answer, 0)
         if answer is None:
             return None
         refused: dict[TopicPartition, str] = {}
@@ -151,6 +151,7 @@ class LaneTransactions:
                     refused[where] = f"{topic}[{partition}]: {NO_LEADER}"
                 elif error != _NOT_ATTEMPTED and self._judge_code(error):
                     again = True
+                    self._note(answer, error)
         if refused:
             return refused
         if again:
@@ -177,7 +178,9 @@ class LaneTransactions:
         pause = _BACKOFF
         while True:
             answer = await self._ask(request)
-            if answer is not None and not self._judge_code(answer.error_code):
+            error = -1 if answer is None else self._judge_code(answer.error_code)
+            self._note(answer, error)
+            if not error:
                 break
             await asyncio.sleep(pause)
             pause = min(pause * 2, _BACKOFF_TO)
@@ -218,6 +221,10 @@ class LaneTransactions:
             self._out_of_reach = self._out_of_reach or not said
             self._coordinator = None
         return None
+
+    def _note(self, answer: Any, error: int) -> None:  # noqa: ANN401
+        """Keep the coordinator's last word, for those who wonder what it is that we wait for."""
+        self.waits = "no answer" if answer is None else str(errors.for_code(error).message) if error else ""
 
     def _judge(self, answer: Any) -> int:  # noqa: ANN401
         """Tell the error of an answer to InitProducerId. Raises Refused."""

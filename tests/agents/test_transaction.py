@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from batch_made import NOW
@@ -28,7 +28,7 @@ from sealwire.agents.settings import Cluster
 from sealwire.agents.writer import RawWriter, Refused, record_batch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from sealwire.agents.transaction import LaneTransactions
 
@@ -111,7 +111,29 @@ async def test_each_step_is_asked_again_while_the_coordinator_loads_moves_or_is_
         lane = await begun(writer)
         await lane.include([("t", 0)])
         await lane.commit()
+        assert lane.waits == ""
     assert (fake.seen.count(ADD_PARTITIONS), fake.seen.count(END_TXN)) == (3, 4)
+
+
+@in_loop
+async def test_what_is_waited_for_is_said_in_the_coordinator_s_last_word() -> None:
+    async with FakeBroker() as fake, a_writer(fake) as writer:
+        lane = writer.transactions(ID)
+        for request, busy, over, deed in (
+            (INIT_PRODUCER, fake.producer(51), fake.producer(), lane.begin),
+            (ADD_PARTITIONS, lambda body: fake.included(body, {("t", 0): 51}), fake.included, include(lane)),
+            (END_TXN, fake.ended(51), fake.ended(), lane.commit),
+        ):
+            fake.on[request] = busy if callable(busy) else each_time(busy)
+            waits = asyncio.ensure_future(deed())
+            await until(lambda: lane.waits == "CONCURRENT_TRANSACTIONS")
+            fake.on[request] = over if callable(over) else each_time(over)
+            await waits
+            assert lane.waits == ""
+
+
+def include(lane: LaneTransactions) -> Callable[[], Coroutine[Any, Any, None]]:
+    return lambda: lane.include([("t", 0)])
 
 
 @pytest.mark.parametrize(("error", "kind"), [(47, Fenced), (90, Fenced), (48, Doubt), (49, Doubt), (53, Doubt)])
