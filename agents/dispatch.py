@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sealwire.keys.opening import Opened
 
 _log = logging.getLogger(__name__)
+_BESIDE = 4096  # bytes that an envelope on its way takes besides its own: of small ones there would be no end
 
 
 def pieces(opened: Opened, from_offset: int) -> list[Piece]:
@@ -64,7 +65,7 @@ class Dispatch:
         self._standing, self._after, self._opened, self._buffer = standing, after, opened, buffer
         self._turn, self._empty = standing.turn, False
         self._size = len(opened.batches)
-        self._held = max(len(buffer), self._size)  # bytes
+        self._held = max(len(buffer), self._size) + _BESIDE
         self._tally = work.side.tallies[opened.source.channel]
 
     def begin(self, from_offset: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from sealwire.agents import driver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import faust
 
@@ -39,8 +39,8 @@ class Work(Protocol):
         """Seat what is dealt to this lane and not seated yet; leave what went away."""
         ...
 
-    def take(self, load: Any) -> None:  # noqa: ANN401
-        """Do what one event asks for. Never blocks: one agent serves all lanes."""
+    def take(self, load: Any) -> Iterator[None]:  # noqa: ANN401
+        """Do what one event asks for. Never blocks: others have a turn wherever it yields, and it may end there."""
         ...
 
     def changes(self) -> dict[bytes, bytes]:

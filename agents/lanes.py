@@ -30,6 +30,7 @@ _BEAT_EVERY, _ASLEEP = 1.0, 3.0  # seconds, and how much later a beat may come b
 # Faust to tell us so. A new assignment comes first, if it comes.
 _NOT_OURS_FOR = 12.0
 _CLOSE_WITHIN = 5.0  # seconds
+_TURN = 0.01  # seconds: whoever waits for an answer of a cluster has it no later than that
 _SEATS_WITHIN = 10.0  # seconds: a lane that takes longer is told of
 
 
@@ -217,6 +218,7 @@ class Lanes:
         """Be the agent: each event goes to its lane's work, and what changed goes to the table while that has room."""
         loop = asyncio.get_running_loop()
         wrote: dict[int, float] = {}
+        turn = loop.time()
         async for event in events.events():
             self.turns += 1
             item: Item = event.value
@@ -224,8 +226,21 @@ class Lanes:
             if not lane.accept(item):
                 continue
             if item.load is not None:
-                lane.work.take(item.load)
+                for _ in lane.work.take(item.load):
+                    turn = await _share(turn)
+                    if not lane.open:
+                        break
+            turn = await _share(turn)
             now = loop.time()
             if now - wrote.get(lane.number, 0.0) >= _TABLE_EVERY and has_room():
                 wrote[lane.number] = now
                 write(lane.work.changes())
+
+
+async def _share(turn: float) -> float:
+    """Let others run where a turn that began at ``turn`` has lasted long enough; return when the present one began."""
+    loop = asyncio.get_running_loop()
+    if loop.time() - turn >= _TURN:
+        await asyncio.sleep(0)
+        return loop.time()
+    return turn

@@ -11,24 +11,26 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from sealwire.agents import clock, records
+from sealwire.agents import records
 from sealwire.agents.cloud_seat import AHEAD, CloudSeat
 from sealwire.agents.cloud_topic import opened_most
 from sealwire.agents.dispatch import Dispatch
 from sealwire.agents.lane_sink import LaneSink
+from sealwire.agents.record_opening import open_record
 from sealwire.agents.seat import OffsetOutOfRange
 from sealwire.agents.topics import dealt
 from sealwire.keys.cursor import CloudPlace, Deliver, Duplicate, Gap, Hold, Rules, State, Trim, advance
 from sealwire.keys.delivery import Position
-from sealwire.keys.envelope import Place
-from sealwire.keys.opening import Opened, UnknownSession, open_envelope
 from sealwire.keys.reason import Reason, Rejected
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sealwire.agents.lane import Lane
     from sealwire.agents.opening_side import Opening
     from sealwire.agents.seat import Fetched
     from sealwire.agents.topics import Facts
+    from sealwire.keys.opening import Opened
 
 _log = logging.getLogger(__name__)
 _MISSING = "cloud topic {} is missing: at the sending site, sealwire topics apply makes it"
@@ -177,14 +179,19 @@ class OpenWork:
 
     # Opening
 
-    def take(self, load: tuple[CloudSeat, int, Fetched]) -> None:
-        """Open every envelope of one answer."""
+    def take(self, load: tuple[CloudSeat, int, Fetched]) -> Iterator[None]:
+        """Open every envelope of one answer, unless the seat is given up, or reads again elsewhere, in between."""
         seat, epoch, fetched = load
         if seat.epoch != epoch:
             return
         seat.why = ""
         entry = seat.took(fetched.next)
         for header, batch in fetched.scan.application():
+            yield
+            if seat.epoch != epoch:
+                entry[0] = min(entry[0], header.base_offset)  # nothing from here on was looked at
+                self.settle(seat, entry)
+                return
             try:
                 found = records.read(batch, opened_most(batch))
             except ValueError as error:
@@ -193,7 +200,8 @@ class OpenWork:
             for record in found:
                 if record.offset < seat.read_to:
                     continue
-                self._envelope(seat, entry, record)
+                if (one := open_record(self.side, seat, record)) is not None:
+                    self._decide(seat, entry, one.opened, record.offset, one.buffer)
         seat.read_to = max(seat.read_to, fetched.next)
         fetched.release()
         self.settle(seat, entry)
@@ -202,46 +210,6 @@ class OpenWork:
             self.standings.caught_up(seat.where)
         if seat.again is not None:
             self._read_again(seat, seat.again)
-
-    def _envelope(self, seat: CloudSeat, entry: list[int], record: records.Record) -> None:
-        side, route = self.side, seat.route
-        if record.value is None:
-            side.refuse(Rejected(Reason.FOREIGN, "an empty record"), seat.where, record.offset, None)
-            return
-        key = None if record.record_key is None else bytes(record.record_key)
-        place = Place(side.project_id, route.channel, route.cloud_topic, seat.partition)
-        buffer = side.buffers.lend(len(record.value))
-        try:
-            opened = open_envelope(
-                record.value,
-                place,
-                key,
-                side.control.sessions,
-                side.control.trust,
-                clock.now(),
-                memoryview(buffer),
-                elsewhere=side.elsewhere(place),
-            )
-        except Rejected as refusal:
-            side.buffers.give_back(buffer)
-            if refusal.reason is Reason.AHEAD:
-                self._park(seat, AHEAD, record.offset, refusal.detail)
-            else:
-                side.refuse(refusal, seat.where, record.offset, record.value)
-            return
-        if isinstance(opened, UnknownSession):
-            side.buffers.give_back(buffer)
-            if side.control.trust.claims_of(opened.session_id):
-                # Known but not granted: it may still come, late or from a neighbour.
-                side.counters["without a grant"] += 1
-            self._park(seat, opened.session_id, record.offset, "its session is not known")
-            return
-        self._decide(seat, entry, opened, record.offset, buffer)
-
-    def _park(self, seat: CloudSeat, session_id: bytes, offset: int, why: str) -> None:
-        if seat.park(session_id, offset):
-            self.side.parked(why, seat.where, offset)
-        self.side.refused["parked"] += 1
 
     def _decide(self, seat: CloudSeat, entry: list[int], opened: Opened, offset: int, buffer: bytearray) -> None:
         side = self.side

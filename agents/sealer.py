@@ -13,6 +13,8 @@ from sealwire.agents.source_seat import ENDS_BEHIND, SourceSeat
 from sealwire.agents.topics import dealt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sealwire.agents.admin import TopicFacts
     from sealwire.agents.lane import Lane
     from sealwire.agents.positions import Position
@@ -139,9 +141,10 @@ class SealWork:
             if seat.route.channel == channel and seat.seat is None and seat.sealed_to >= 0:
                 self.sealing.read_on(seat)
 
-    def take(self, load: Load) -> None:
-        """Seal one chunk and send it on its way."""
+    def take(self, load: Load) -> Iterator[None]:
+        """Seal one chunk and send it on its way: that is short enough for one turn."""
         self.sealing.take(load)
+        return iter(())
 
     def positions(self) -> dict[tuple[str, int], Position]:
         """Return the position of every source partition of this lane."""

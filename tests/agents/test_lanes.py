@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from sealwire.agents import lanes
 from sealwire.agents.lanes import PassThrough
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pytest
@@ -144,3 +146,52 @@ async def test_a_lane_s_event_carries_the_very_object_that_was_handed_over() -> 
     app = SimpleNamespace(create_event=lambda _key, value, _headers, _message: value)
     decode = PassThrough().compile(app)
     assert await decode(SimpleNamespace(value=thing)) is thing
+
+
+@in_world
+async def test_others_have_their_turn_in_the_middle_of_a_long_event(world: World) -> None:
+    mirror = world.mirror()
+    mirror.assign()
+    mirror.lanes.begin()
+    lane, turns = mirror.lanes.open[0], 0
+
+    def long(_load: object) -> Iterator[None]:
+        until_then = time.monotonic() + 0.2
+        while time.monotonic() < until_then:
+            time.sleep(0.001)
+            yield
+        mirror.spawn(mirror.lanes.close(orderly=True))
+
+    async def neighbour() -> None:
+        nonlocal turns
+        while lane.open:
+            turns += 1
+            await asyncio.sleep(0)
+
+    lane.work.take = long  # type: ignore[method-assign]
+    mirror.spawn(neighbour())
+    mirror.spawn(mirror.lanes.follow(mirror.agent, mirror.table.update))
+    await lane.hand(object())
+    await until(lambda: not lane.open)
+    assert turns > 10
+
+
+@in_world
+async def test_a_lane_that_ends_in_the_middle_of_an_event_does_nothing_more_of_it(world: World) -> None:
+    mirror, done = world.mirror(), []
+
+    def ending(_load: object) -> Iterator[None]:
+        lane.fail("it ends here")
+        yield
+        done.append("more")
+        yield
+
+    mirror.assign()
+    mirror.lanes.begin()
+    lane = mirror.lanes.open[0]
+    lane.work.take = ending  # type: ignore[method-assign]
+    mirror.spawn(mirror.lanes.follow(mirror.agent, mirror.table.update))
+    await lane.hand(object())
+    await until(lambda: mirror.lanes.open.get(0) not in {None, lane})
+    assert not done
+    await mirror.lanes.close(orderly=True)

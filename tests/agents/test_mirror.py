@@ -7,7 +7,7 @@ import os
 import random
 import struct
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import zstandard
@@ -15,7 +15,7 @@ from batch_made import build, some
 from in_loop import until
 from world import OPEN_ORDERS, Project, Store, World, in_world
 
-from sealwire.agents import opening_side
+from sealwire.agents import lanes, opening_side
 from sealwire.agents.batches import Corrupt, scan, walk
 from sealwire.agents.header import read_header, restamp
 from sealwire.agents.seat import ReadRefused
@@ -529,6 +529,70 @@ def test_offsets_that_no_log_can_have_are_damage(base: int, delta: int) -> None:
     struct.pack_into(">i", batch, 23, delta)
     with pytest.raises(Corrupt):
         scan(memoryview(batch), check_crc=False)
+
+
+@in_world
+async def test_what_is_read_again_in_the_middle_of_an_answer_is_neither_lost_nor_delivered_twice(world: World) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lanes, "_TURN", -1.0)  # a turn for others after each envelope
+        _, mirror = await flowing(world)
+        world.envelopes.show(1)
+        await one_by_one(world, 8, 1)
+        work, looked = mirror.work(), 0
+        seat = next(iter(work.seats.values()))
+        first = seat.read_to
+        decide = work._decide
+
+        def decided(*opened: Any) -> None:
+            nonlocal looked
+            looked += 1
+            decide(*opened)
+            if looked in {3, 7}:
+                asyncio.get_running_loop().call_soon(work._read_again, seat, first)
+
+        patch.setattr(work, "_decide", decided)
+        world.envelopes.show()
+        await until(lambda: len(world.paris.got()) == 9)
+        assert world.paris.got() == some(9)
+        await until(lambda: seat.position == world.envelopes.end)
+        assert looked == 3 + 4 + 8  # each time from the first on, and no further than that
+        assert not seat.pending
+
+
+@in_world
+async def test_a_partition_given_up_in_the_middle_of_an_answer_stands_at_what_was_looked_at(world: World) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lanes, "_TURN", -1.0)
+        _, mirror = await flowing(world)
+        world.envelopes.show(1)
+        await one_by_one(world, 8, 1)
+        work, looked = mirror.work(), 0
+        seat = next(iter(work.seats.values()))
+        decide = work._decide
+
+        def decided(*opened: Any) -> None:
+            nonlocal looked
+            looked += 1
+            decide(*opened)
+            if looked == 3:
+                asyncio.get_running_loop().call_soon(work._unseat, seat)
+
+        patch.setattr(work, "_decide", decided)
+        world.envelopes.show()
+        await until(lambda: len(world.paris.got()) == 4)
+        await until(lambda: not seat.pending)
+        assert (seat.position, looked) == (4, 3)
+
+
+@in_world
+async def test_small_envelopes_on_their_way_count_for_what_they_take_besides_their_bytes(world: World) -> None:
+    _, mirror = await flowing(world)
+    await until(lambda: mirror.side.budget.used == 0)
+    world.paris.kafka.at("orders").acked.clear()
+    await one_by_one(world, 5, 1)
+    await until(lambda: mirror.side.budget.used > 5 * 4096)
+    world.paris.kafka.at("orders").acked.set()
+    await until(lambda: mirror.side.budget.used == 0)
 
 
 @in_world
