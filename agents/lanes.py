@@ -31,6 +31,7 @@ _BEAT_EVERY, _ASLEEP = 1.0, 3.0  # seconds, and how much later a beat may come b
 _NOT_OURS_FOR = 12.0
 _CLOSE_WITHIN = 5.0  # seconds
 _TURN = 0.01  # seconds: whoever waits for an answer of a cluster has it no later than that
+_BEGINS_WITHIN = 60.0  # seconds
 _SEATS_WITHIN = 10.0  # seconds: a lane that takes longer is told of
 
 
@@ -119,16 +120,30 @@ class Lanes:
 
     async def _begin(self, lane: Lane) -> None:
         try:
-            await lane.work.begin()
+            await self._begin_work(lane)
             lane.begun = True
             if lane.open:
                 await lane.work.deal(self._watch.facts)
                 await lane.tick()
         except asyncio.CancelledError:
+            lane.fail("its beginning was cancelled")  # where that was not us: else it is closed already
             raise
         except Exception as error:  # noqa: BLE001 (any doubt ends the lane, never the worker)
             _log.warning("lane %d: %r", lane.number, error, exc_info=_log.isEnabledFor(logging.DEBUG))
             lane.fail(f"{error}")
+
+    @staticmethod
+    async def _begin_work(lane: Lane) -> None:
+        """Have a lane's work begin, from the start where that takes long: an answer may be lost for good on its way."""
+        within = _BEGINS_WITHIN
+        while True:
+            try:
+                async with asyncio.timeout(within) as limit:
+                    return await lane.work.begin()
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+            within *= 2  # what is slow only, and is read back whole, must come to its end some time
 
     def _ended(self, lane: Lane, _why: str) -> None:
         if self.open.get(lane.number) is lane:

@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import pytest
 from aiokafka.structs import TopicPartition
 from batch_made import some
 from in_loop import in_loop, until
@@ -14,12 +15,11 @@ from world import LANES, World, a_world, in_world
 
 from sealwire.agents import lanes
 from sealwire.agents.lanes import PassThrough
+from sealwire.agents.mirror import OpenWork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
 
 @in_world
@@ -104,6 +104,51 @@ def test_a_lane_that_takes_long_to_begin_is_told_of_until_it_has(
             await until(lambda: not mirror.side.troubles)
 
     asyncio.run(scenario())
+
+
+@in_world
+async def test_a_lane_whose_beginning_hangs_begins_once_more_and_is_given_longer_each_time(world: World) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lanes, "_BEGINS_WITHIN", 0.1)
+        mirror, begun = world.mirror(), []
+        begin = OpenWork.begin
+
+        async def hanging(work: OpenWork) -> None:
+            begun.append(time.monotonic())
+            if len(begun) <= 3:
+                await asyncio.Event().wait()
+            await begin(work)
+
+        patch.setattr(OpenWork, "begin", hanging)
+        mirror.lanes.begin()
+        mirror.lanes.on_assigned({TopicPartition(mirror.settings.lane_topic, 0)})
+        lane = mirror.lanes.open[0]
+        await until(lambda: lane.begun)
+        assert mirror.lanes.open[0] is lane
+        first, second, third, fourth = begun
+        assert second - first < third - second < fourth - third
+        await mirror.lanes.close(orderly=True)
+
+
+@in_world
+async def test_a_lane_whose_beginning_is_cancelled_by_somebody_else_begins_anew(world: World) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        mirror, begun = world.mirror(), 0
+        begin = OpenWork.begin
+
+        async def cancelled(work: OpenWork) -> None:
+            nonlocal begun
+            begun += 1
+            if begun == 1:
+                raise asyncio.CancelledError
+            await begin(work)
+
+        patch.setattr(OpenWork, "begin", cancelled)
+        mirror.lanes.begin()
+        mirror.lanes.on_assigned({TopicPartition(mirror.settings.lane_topic, 0)})
+        await until(lambda: 0 in mirror.lanes.open and mirror.lanes.open[0].begun)
+        assert begun == 2
+        await mirror.lanes.close(orderly=True)
 
 
 @in_world
