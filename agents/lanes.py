@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,12 @@ _BEAT_EVERY, _ASLEEP = 1.0, 3.0  # seconds, and how much later a beat may come b
 # Faust to tell us so. A new assignment comes first, if it comes.
 _NOT_OURS_FOR = 12.0
 _CLOSE_WITHIN = 5.0  # seconds
+_TWIN = (
+    "lanes were assigned {} times within a minute: are there two workers of this identity? Stop one; each node needs "
+    "an identity of its own (sealwire ticket create, sealwire enroll)"
+)
 _TURN = 0.01  # seconds: whoever waits for an answer of a cluster has it no later than that
+_RESTLESS, _RESTLESS_FOR = 10, 60.0  # assignments within so many seconds: static members that fence each other
 _BEGINS_WITHIN = 60.0  # seconds
 _SEATS_WITHIN = 10.0  # seconds: a lane that takes longer is told of
 
@@ -61,6 +67,8 @@ class Lanes:
         self._wanted: set[int] = set()
         self._seated_at: dict[int, float] = {}
         self._pause: dict[int, float] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._given: deque[float] = deque(maxlen=_RESTLESS)  # when lanes were assigned
         self._beat_at, self._woke = 0.0, float("-inf")
         self._beating: asyncio.TimerHandle | None = None
 
@@ -70,6 +78,8 @@ class Lanes:
         """Take up the lanes that were assigned."""
         self._wanted = {tp.partition for tp in assigned if tp.topic == self._topic}
         self.assigned = True
+        self._loop = asyncio.get_running_loop()
+        self._given.append(self._loop.time())
         self._seat_all()
 
     async def on_revoked(self) -> None:
@@ -92,10 +102,12 @@ class Lanes:
 
     @property
     def trouble(self) -> str:
-        """Say which lanes take long to begin, and what the first of them waits for; "" where none does."""
-        before = asyncio.get_running_loop().time() - _SEATS_WITHIN
+        """Say why lanes do not get on, "" where they do: they are taken from us all the time, or take long to begin."""
+        now = self._loop.time() if self._loop is not None else 0.0
+        if len(self._given) == _RESTLESS and now - self._given[0] < _RESTLESS_FOR:
+            return _TWIN.format(_RESTLESS)
         late = [lane for _, lane in sorted(self.open.items()) if not lane.begun]
-        late = [lane for lane in late if self._seated_at[lane.number] < before]
+        late = [lane for lane in late if self._seated_at[lane.number] < now - _SEATS_WITHIN]
         if not late:
             return ""
         others = f", and so do {len(late) - 1} more" if len(late) > 1 else ""

@@ -170,9 +170,9 @@ class Sealing(Side):
 
     @property
     def troubles(self) -> dict[str, str]:
-        """What topics wait for, by topic; and why no request to seal again can be read."""
-        own = self.resealing.trouble
-        return {**self.trouble, **({self.settings.requests_topic: own} if own else {})}
+        """What topics wait for, by topic; and why no request to seal again can be read, or lanes do not get on."""
+        own = {self.settings.requests_topic: self.resealing.trouble, self.settings.lane_topic: self.lanes.trouble}
+        return {**self.trouble, **{topic: words for topic, words in own.items() if words}}
 
     @property
     def why_not(self) -> str:

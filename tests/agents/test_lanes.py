@@ -152,6 +152,21 @@ async def test_a_lane_whose_beginning_is_cancelled_by_somebody_else_begins_anew(
 
 
 @in_world
+async def test_workers_that_take_the_lanes_from_each_other_all_the_time_are_told_of_a_twin(world: World) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lanes, "_RESTLESS_FOR", 0.5)
+        for station in (world.sealer(), world.mirror()):
+            for _ in range(9):
+                station.assign()
+                await station.lanes.on_revoked()
+            assert not station.side.troubles
+            station.assign()
+            assert "two workers of this identity" in station.side.troubles[station.settings.lane_topic]
+            await until(lambda station=station: not station.side.troubles)  # type: ignore[misc]
+            await station.lanes.close(orderly=True)
+
+
+@in_world
 async def test_topics_that_come_later_are_dealt_without_a_rebalance(world: World) -> None:
     del world.berlin.kafka.topics["orders"]
     sealer, mirror = world.sealer(), world.mirror()
