@@ -1,4 +1,4 @@
-"""Twenty seconds of a broker that lies to a mirror in frames of every kind; ``make lying`` goes on for as long as told."""
+"""Twenty seconds of a broker that lies to a mirror in frames of every kind; make lying goes on for as long as told."""
 
 from __future__ import annotations
 
