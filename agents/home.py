@@ -63,6 +63,9 @@ def options(settings: Settings) -> dict[str, Any]:
         "agent_supervisor": "mode.CrashingSupervisor",
         "Worker": PunctualWorker,
         "stream_recovery_delay": 0.0,
+        # A table of other lanes, or of a changelog that was made anew, ends no worker: it is a working copy, whose rows
+        # are written again as they change.
+        "recovery_consistency_check": False,
         "stream_wait_empty": False,
         "worker_redirect_stdouts": False,
         "key_serializer": "raw",
