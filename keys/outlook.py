@@ -169,7 +169,7 @@ class Outlook:
         Their owners are silent, or withheld from their birth.
         """
         for name, topic in self.topics.items():
-            if now <= topic.since + stale_after + LATE or len(topic.words) >= topic.count or topic.gone:
+            if now <= topic.since + stale_after + LATE or topic.gone:
                 continue
             # So many names are free among the first so many numbers, whatever count was stated.
             numbers = range(min(topic.count, len(topic.words) + UNNAMED))

@@ -258,6 +258,12 @@ def test_a_topic_that_grew_is_given_time_and_a_count_beyond_belief_is_not_counte
     assert [source.partition for source, _ in older.unnamed(NOW + YEAR, STALE_AFTER)] == [1]
 
 
+def test_a_partition_that_is_counted_and_not_named_is_seen_however_many_beyond_the_count_are_named() -> None:
+    outlook = heard(said(100, count=3, partition=1), said(100, number=2, count=3, partition=2))
+    outlook = heard(said(None, number=3, at=NOW + 1, count=2), outlook=outlook)
+    assert [source.partition for source, _ in outlook.unnamed(NOW + YEAR, STALE_AFTER)] == [0]
+
+
 # Clocks
 
 
