@@ -200,8 +200,7 @@ class Serving:
         if used:
             same = sum(count for at, count in spent if at == minute)
             spent = (*(each for each in spent if each[0] != minute), (minute, same + used))
-        others = {other: left for other in self.spent if other != who and (left := self._spent(other, now))}
-        kept = {**others, who: spent} if spent else others
+        kept = {each: left for each in self.spent if (left := self._spent(each, now))} | ({who: spent} if spent else {})
         return replace(self, waiting=waiting, going=going, spent=kept, lately=lately)
 
     def spent_in_hour(self, requester: bytes, now: int) -> int:
