@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from sealwire.keys.progress import State
 from sealwire.keys.secrets import HOLD
 from sealwire.keys.wire import SKEW
-from sealwire.keys.word import SourceTopic, Topic, Word, kept, later
+from sealwire.keys.word import NEVER, SourceTopic, Topic, Word, kept, later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -205,8 +205,8 @@ def _told(
     return replace(
         known,
         words=words,
-        said_gone=max(known.said_gone, progress.as_of if True in gone else -1),
-        said_there=max(known.said_there, progress.as_of if False in gone else -1),
+        said_gone=max(known.said_gone, progress.as_of if True in gone else NEVER),
+        said_there=max(known.said_there, progress.as_of if False in gone else NEVER),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sealwire.keys.source import SourcePartition
 from sealwire.keys.wire import SKEW
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sealwire.keys.progress import State
+
+NEVER: Final = -1
+"""The date of what was not said: before every other (ms)."""
 
 
 class SourceTopic(NamedTuple):
@@ -70,13 +73,13 @@ class Topic:
     age: tuple[int, int, int, bytes]
     since: int
     words: Mapping[int, Mapping[bytes, Word]] = field(default_factory=dict)
-    said_gone: int = -1
-    said_there: int = -1
+    said_gone: int = NEVER
+    said_there: int = NEVER
 
     @property
     def gone(self) -> bool:
         """Whether it is no more: all of it, whoever said so of a part of it, unless somebody said otherwise later."""
-        return self.said_gone >= 0 and self.said_gone + SKEW >= self.said_there
+        return self.said_gone > NEVER and self.said_gone + SKEW >= self.said_there
 
 
 def later(known: Word | None, word: Word) -> Word:
