@@ -13,7 +13,7 @@ TESTS_MAY := --implicit-reexport --no-warn-unused-ignores --allow-untyped-decora
 NOT_KAFKA := -m "not kafka" --ignore=tests/integration -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check coverage simulation test-kafka test-kafka-full chaos lying bench-quick bench-limits lock clean java
+.PHONY: help demo test check coverage simulation mutants test-kafka test-kafka-full chaos lying bench-quick bench-limits lock clean java
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -32,9 +32,9 @@ check: $(VENV)/.dev build/types ## lint, format, types, and who may import whom
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@MYPYPATH=build/types $(BIN)/mypy -p sealwire
 	@MYPYPATH=build/types $(BIN)/mypy tests/conftest.py
-	@for tests in keys agents app house simulation integration chaos bench; do \
+	@for tests in keys agents app house mutants simulation integration chaos bench; do \
 	  ls tests/$$tests/*.py >/dev/null 2>&1 || continue; \
-	  MYPYPATH=build/types:tests/$$tests:tests/keys:tests/agents:tests/integration:tests/chaos $(BIN)/mypy $(TESTS_MAY) tests/$$tests || exit 1; done
+	  MYPYPATH=build/types:tests/$$tests:tests/keys:tests/agents:tests/integration:tests/chaos:tests/mutants $(BIN)/mypy $(TESTS_MAY) tests/$$tests || exit 1; done
 	@$(BIN)/lint-imports --no-logo
 
 coverage: $(VENV)/.dev ## the tests again, with branch coverage; build/coverage/html shows what is bare (slower)
@@ -45,6 +45,10 @@ coverage: $(VENV)/.dev ## the tests again, with branch coverage; build/coverage/
 simulation: $(VENV)/.dev ## a hostile cloud, killed workers and wrong clocks in virtual time (EXAMPLES=20000, SEED=N; ARGS goes to pytest)
 	@echo "simulation: real sealers and mirrors around a cloud that does its worst"
 	@$(if $(SEED),SEED=$(SEED)) EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 --dist load tests/simulation $(ARGS)
+
+mutants: $(VENV)/.dev ## change each decision on opening and continuity in keys/: does a test fail? (8 CPU minutes; ARGS="keys/cursor.py")
+	@echo "mutants: what decides in keys/ is changed, one thing at a time, and put to its tests"
+	@$(BIN)/python tests/mutants/run.py $(ARGS)
 
 test-kafka: $(VENV)/.dev java ## the same path on Apache Kafka, three clusters (Java 17 and Maven; ARGS goes to pytest)
 	@echo "test-kafka: three Kafka clusters, Java's own clients, killed workers"

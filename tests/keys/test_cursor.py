@@ -86,6 +86,10 @@ FACTS: list[tuple[Cursor | None, Opened, Decision, int | None, State]] = [
     (AT_100, seen_lost(101, 102 + 2**20, flags=RESEAL), Gap(Span(100, 101), Reason.GAP), 100, State.WAITING),
     (None, seen_lost(0, 10, flags=RESEAL), Hold(Reason.LOST_SPAN), None, State.HELD),
     (None, seen_lost(5, 10, flags=RESEAL), Gap(Span(0, 5), Reason.NO_START), None, State.WAITING),
+    (None, seen_lost(1, 10, flags=RESEAL), Gap(Span(0, 1), Reason.NO_START), None, State.WAITING),
+    # where nothing was delivered yet, a large loss is asked about wherever it begins
+    (None, seen_lost(5, 6 + 2**20), Hold(Reason.LOST_SPAN), None, State.HELD),
+    (None, seen_lost(0, 2**20), Deliver(), 2**20, State.FLOWING),
     # a source partition met for the first time
     (None, seen(0, 10), Deliver(), 10, State.FLOWING),
     (None, seen(50, 60, flags=LOG_START), Deliver(), 60, State.FLOWING),
@@ -196,6 +200,10 @@ def test_what_is_held_begins_where_the_cursor_stands() -> None:
     assert lost.gap == Span(100, 120)
     regressed, _ = advance(AT_100, seen(10, 20, last_stable=99), Rules(), HERE)
     assert regressed.gap == Span(10, 20)
+    touching, _ = advance(AT_100, seen(90, 100, last_stable=99), Rules(), HERE)
+    assert touching.gap == Span(90, 100)
+    new, _ = advance(None, seen_lost(0, 10, flags=RESEAL), Rules(), HERE)
+    assert (new.gap, new.session_floor) == (Span(0, 10), 0)
 
 
 def test_a_gap_keeps_its_first_place_until_what_lies_behind_was_read_again() -> None:
@@ -208,6 +216,31 @@ def test_a_gap_keeps_its_first_place_until_what_lies_behind_was_read_again() -> 
     assert filled.caught_up().place is None
     with pytest.raises(Misuse):
         waiting.caught_up()
+
+
+def test_the_first_place_that_is_not_read_yet_stays_whatever_comes_and_a_place_is_taken_where_there_was_none() -> None:
+    for opened in (seen(110, 120), seen(100, 110, last_stable=109)):
+        assert advance(replace(AT_100, place=HERE), opened, Rules(), LATER)[0].place == HERE
+        assert advance(AT_100, opened, Rules(), LATER)[0].place == LATER
+    waiting, _ = advance(AT_100, seen(110, 120), Rules())
+    assert waiting.place is None
+    assert advance(waiting, seen(110, 120), Rules(), LATER)[0].place == LATER
+
+
+def test_a_cursor_keeps_when_the_newest_of_its_envelopes_was_sealed() -> None:
+    later, _ = advance(AT_100, seen(100, 110), Rules())
+    assert later.sealed_at == NOW
+    older, _ = advance(later, seen(110, 120, sealed_at=NOW - 5), Rules())
+    assert older.sealed_at == NOW
+
+
+def test_what_is_held_for_no_reason_that_is_known_is_not_believed() -> None:
+    assert advance(replace(HELD, reason=None), seen(100, 110), Rules())[1] == Hold(Reason.IMPLAUSIBLE)
+
+
+def test_clocks_and_lives_of_sessions_are_allowed_for_as_the_format_says() -> None:
+    assert FLOOR_ALLOWANCE == 65 * 60_000
+    assert END_ALLOWANCE == 5 * 60_000 + 10_000
 
 
 def test_a_gap_that_is_filled_in_part_still_waits() -> None:
@@ -242,6 +275,10 @@ def test_progress_lifts_the_floor_only_where_it_names_the_cursor() -> None:
     assert AT_100.confirmed(100, NOW + 5).session_floor == NOW + 5
     assert AT_100.confirmed(101, NOW + 5) == AT_100
     assert AT_100.confirmed(100, NOW - 10) == AT_100
+
+
+def test_where_nothing_was_delivered_a_cursor_has_no_floor_and_flows() -> None:
+    assert Cursor(SOURCE) == Cursor(SOURCE, None, 0, 0, State.FLOWING, None, None, None, None)
 
 
 def test_an_envelope_never_moves_another_source_partitions_cursor() -> None:

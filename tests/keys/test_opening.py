@@ -144,7 +144,50 @@ def test_no_more_than_64_other_places_are_tried() -> None:
             yield replace(PLACE, cloud_partition=1000 + number)
 
     assert refusal(GOOD, place=replace(PLACE, cloud_partition=0), elsewhere=places()) is Reason.BAD_SIGNATURE
-    assert len(asked) == ELSEWHERE_CAP
+    assert len(asked) == ELSEWHERE_CAP == 64
+
+
+def test_places_of_other_channels_and_projects_are_passed_over_on_the_way_to_the_right_one() -> None:
+    foreign = [replace(PLACE, channel="payments"), replace(PLACE, project_id=bytes(32))]
+    assert refusal(GOOD, place=replace(PLACE, cloud_partition=0), elsewhere=[*foreign, PLACE]) is Reason.MISPLACED
+
+
+@pytest.mark.parametrize(
+    "there",
+    [replace(PLACE, channel="payments"), replace(PLACE, project_id=bytes(32))],
+    ids=["channel", "project"],
+)
+def test_a_session_says_nothing_in_another_channel_or_project_even_where_its_member_signs_it(there: Place) -> None:
+    for place, elsewhere in ((there, []), (replace(PLACE, cloud_partition=0), [there])):
+        with pytest.raises(Rejected) as refused:
+            opened(Forge(MINE, place=there).build(inner_bytes(SAID), BATCH), place=place, elsewhere=elsewhere)
+        assert not refused.value.proven
+
+
+def test_an_envelope_is_sealed_while_its_session_lives_to_the_millisecond() -> None:
+    for begun, ended, good in ((0, 0, True), (1, 1, False), (-1, -1, False)):
+        known = replace(KNOWN, made_at=SAID.sealed_at + begun, not_after=SAID.sealed_at + ended)
+        if good:
+            assert isinstance(opened(known=known), Opened)
+        else:
+            assert refusal(GOOD, known=known) is Reason.EXPIRED
+
+
+@pytest.mark.parametrize("ahead", ["envelope", "session"])
+def test_what_is_sealed_or_made_more_than_two_clocks_ahead_is_not_believed_yet(ahead: str) -> None:
+    for more, reason in ((0, None), (1, Reason.AHEAD)):
+        date = NOW + 5 * 60_000 + more
+        said = replace(SAID, sealed_at=date) if ahead == "envelope" else SAID
+        known = replace(KNOWN, made_at=date if ahead == "session" else KNOWN.made_at, not_after=date)
+        envelope = Forge(MINE).build(inner_bytes(said), BATCH)
+        if reason is None and ahead == "envelope":
+            assert isinstance(opened(envelope, known=known), Opened)
+        else:
+            assert refusal(envelope, known=known) is (reason or Reason.EXPIRED)
+
+
+def test_an_envelope_may_be_so_large_and_state_so_much() -> None:
+    assert Caps() == Caps(16 << 20, 64 << 20, 4 << 20, 128 << 10)
 
 
 def test_other_places_are_not_looked_at_while_the_signature_is_good() -> None:
@@ -180,6 +223,19 @@ def test_compressed_batches_land_behind_the_frame_where_there_is_room() -> None:
     assert isinstance(small, Opened)
     assert small.batches == text
     assert not small.batches.readonly
+
+
+def test_compressed_batches_land_behind_the_padding_too() -> None:
+    text = b"again and again " * 1000
+    said = inner(text, compression=Compression.ZSTD, padding_size=30)
+    frame = compression.compress([text])
+    sealed = Forge(MINE).build(inner_bytes(said), frame + bytes(30))
+    used = len(inner_bytes(said)) + len(frame) + 30
+    for room, own in ((used + len(text), False), (used + len(text) - 1, True)):
+        result = opened(sealed, room=room)
+        assert isinstance(result, Opened)
+        assert bytes(result.batches) == text
+        assert (len(cast("bytearray", result.batches.obj)) == len(text)) is own
 
 
 @pytest.mark.parametrize("caps", [Caps(envelope=100), Caps(uncompressed=90), Caps(records=2), Caps(batches=0)], ids=str)

@@ -74,6 +74,7 @@ def test_a_gap_that_is_accepted_is_passed_exactly(cursor: Cursor, to: int) -> No
         (REGRESSED, 130),
         (FAR, 2**50),  # what lacks before it may still come
         (CHANGED, 110),
+        (replace(GAP, gap=None), 110),
         (replace(CHANGED, gap=Span(100, 110)), 110),
         (NO_START, 0),
         (NO_START, 51),
@@ -98,7 +99,7 @@ def test_a_rewind_goes_back_and_keeps_the_session_floor(cursor: Cursor, to: int)
 
 
 def test_a_rewind_never_goes_forward_and_moves_nothing_where_nothing_was_delivered() -> None:
-    for cursor, to in ((FLOWS, 101), (GAP, None), (NO_START, 0)):
+    for cursor, to in ((FLOWS, 101), (replace(FLOWS, next=0), 1), (GAP, None), (NO_START, 0)):
         with pytest.raises(Misuse):
             rewind(cursor, to)
     begun = apply(replace(NO_START, state=State.HELD, reason=Reason.IMPLAUSIBLE), rewind(replace(NO_START), None))
@@ -242,3 +243,35 @@ def test_an_order_says_who_and_why_in_words_that_have_an_end() -> None:
 def test_an_order_for_another_source_partition_changes_nothing() -> None:
     other = SourcePartition("orders", "berlin", SOURCE.topic, seeded("made anew", 16), SOURCE.partition)
     assert apply(replace(GAP, source=other), accept(GAP, 120)) is None
+
+
+def test_what_flows_from_offset_0_is_not_what_was_never_delivered() -> None:
+    begun, never = replace(FLOWS, next=0), replace(FLOWS, next=None)
+    assert not Expected.of(begun).fits(never)
+    assert not Expected.of(never).fits(begun)
+    assert not Expected.of(never).fits(FLOWS)
+    assert not Expected.of(replace(FLOWS, next=101)).fits(FLOWS), "it moves on, and never back by itself"
+    moved = replace(GAP, next=101)
+    assert not Expected.of(GAP).fits(moved), "what waits must stand exactly so"
+
+
+def test_the_span_of_an_order_where_nothing_was_delivered_begins_at_offset_0() -> None:
+    assert rewind(NO_START, None).span == Span(0, 0)
+    assert accept(NO_START, 1).span == Span(0, 1)
+
+
+def test_what_is_held_for_what_no_span_would_mend_is_never_passed() -> None:
+    for reason in (Reason.REGRESSED, Reason.SINK_CHANGED, Reason.CHARTER_OLD, Reason.CURSORS_LOST):
+        assert not possible(Kind.ACCEPT_GAP, Expected.of(stuck(reason, 100, 120, state=State.HELD)), 120)
+    assert not possible(Kind.ACCEPT_GAP, Expected.of(GAP), None)
+    assert not possible(Kind.ACCEPT_GAP, replace(Expected.of(GAP), state=State.FLOWING), 120)
+
+
+def test_words_of_an_order_have_at_most_a_thousand_characters_and_at_least_one() -> None:
+    def said(who: str, why: str) -> Order:
+        return give(Kind.REWIND, SOURCE, Expected.of(FLOWS), 40, who, why, NOW, os.urandom)
+
+    assert said("w" * 1000, "y" * 1000).again, "the cloud is read again where nothing else is said"
+    for who, why in (("w" * 1001, "y"), ("w", "y" * 1001), ("", "y"), ("w", "")):
+        with pytest.raises(Misuse):
+            said(who, why)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vector_world import NOW, seeded
 
-from sealwire.keys.outlook import LATE, UNNAMED, Awaited, Outlook, Sign, SourceTopic
+from sealwire.keys.outlook import LATE, MOST, UNNAMED, Awaited, Outlook, Sign, SourceTopic, Stale
 from sealwire.keys.progress import PartitionProgress, Progress, State, TopicProgress
 from sealwire.keys.secrets import HOLD
 from sealwire.keys.session import LIFE
@@ -127,6 +127,13 @@ def test_of_a_sender_only_its_late_sessions_are_kept() -> None:
         assert len(outlook.words(SOURCE)) <= 2
 
 
+def test_a_session_that_is_over_is_forgotten_also_where_nothing_more_is_heard() -> None:
+    soon = NOW + SKEW + 1
+    outlook = heard(said(100, at=soon), of=session("two", member="bert"), now=soon, outlook=heard(said(100)))
+    assert outlook.forget(NOW + LIFE + SKEW) == outlook
+    assert set(outlook.forget(NOW + LIFE + SKEW + 1).words(SOURCE)) == {seeded("two")}
+
+
 def test_what_is_gone_is_forgotten_when_no_older_session_can_be_opened_any_more() -> None:
     outlook = heard(said(100, state=State.GONE))
     assert outlook.forget(NOW + HOLD).newest(SOURCE) is not None
@@ -140,6 +147,61 @@ def test_source_partitions_beyond_the_most_are_not_taken_up(monkeypatch: pytest.
     assert outlook.size == len(list(outlook.sources())) == 2
     other = Progress(b"", 9, NOW, NOW, False, (TopicProgress("b", bytes(16), 1, ()),))
     assert heard(other, outlook=outlook) == outlook
+
+
+def test_the_bounds_are_those_that_are_documented() -> None:
+    assert (LATE, MOST, UNNAMED) == (5_000, 2**17, 64)
+
+
+def test_what_is_full_takes_up_no_other_topic_and_no_other_partition_and_still_hears_of_those_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sealwire.keys.outlook.MOST", 2)
+    outlook = heard(said(100, count=9), said(100, number=2, count=9, partition=1))
+    both = tuple(PartitionProgress(number, 700, 700, State.LIVE) for number in (2, 0, 1))
+    outlook = heard(
+        Progress(b"", 3, NOW, NOW, False, (TopicProgress("b", bytes(16), 9, both),)),
+        Progress(b"", 3, NOW, NOW, False, (TopicProgress("orders", bytes(16), 9, both),)),
+        outlook=outlook,
+    )
+    assert outlook.size == 2
+    assert [outlook.reached(TOPIC.partition(number), NOW) for number in range(3)] == [700, 700, None]
+
+
+def test_of_one_word_as_many_partitions_are_taken_up_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sealwire.keys.outlook.MOST", 3)
+    many = tuple(PartitionProgress(number, 700, 700, State.LIVE) for number in range(5))
+    word = Progress(b"", 2, NOW, NOW, False, (TopicProgress("orders", bytes(16), 5, many),))
+    outlook = heard(word, outlook=heard(said(100, count=5, partition=1)))
+    assert outlook.size == 3
+    assert [source.partition for source in outlook.sources()] == [1, 0, 2]
+
+
+def test_of_several_topics_in_one_word_a_full_one_does_not_hide_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sealwire.keys.outlook.MOST", 1)
+    outlook = heard(said(100))
+    words = tuple(
+        TopicProgress(topic, bytes(16), 1, (PartitionProgress(0, 500, 500, State.LIVE),)) for topic in ("b", "orders")
+    )
+    outlook = heard(Progress(b"", 2, NOW, NOW, False, words), outlook=outlook)
+    assert outlook.reached(SOURCE, NOW) == 500
+
+
+def test_size_counts_what_is_kept_when_it_is_heard_and_when_it_is_forgotten() -> None:
+    outlook = heard(said(1, count=3), said(1, number=2, count=3, partition=2), said(2, number=3, count=3))
+    assert outlook.size == 2
+    assert outlook.forget(NOW).size == 2
+    assert outlook.forget(NOW) == outlook
+
+
+def test_a_topic_that_is_gone_is_forgotten_to_the_millisecond_and_others_behind_it_are_not() -> None:
+    gone = heard(said(100, state=State.GONE))
+    other = TopicProgress("z", bytes(16), 1, (PartitionProgress(0, 5, 5, State.LIVE),))
+    both = heard(Progress(b"", 2, NOW, NOW, False, (other,)), outlook=gone)
+    assert both.forget(NOW + HOLD + 2 * SKEW).size == 2
+    later = both.forget(NOW + HOLD + 2 * SKEW + 1)
+    assert [source.topic for source in later.sources()] == ["z"]
+    assert later.size == 1
 
 
 # What is stale
@@ -258,10 +320,68 @@ def test_a_topic_that_grew_is_given_time_and_a_count_beyond_belief_is_not_counte
     assert [source.partition for source, _ in older.unnamed(NOW + YEAR, STALE_AFTER)] == [1]
 
 
+@pytest.mark.parametrize("before", [State.LIVE, State.GONE])
+def test_partitions_that_no_word_names_are_looked_for_behind_topics_that_have_none(before: State) -> None:
+    other = TopicProgress("z", bytes(16), 2, (PartitionProgress(1, 5, 5, State.LIVE),))
+    both = heard(Progress(b"", 2, NOW, NOW, False, (other,)), outlook=heard(said(100, state=before)))
+    late = NOW + STALE_AFTER + LATE + 1
+    ((source, stale),) = both.unnamed(late, STALE_AFTER)
+    assert (source.topic, source.partition) == ("z", 0)
+    assert (stale.since, stale.word) == (NOW, None)
+
+
 def test_a_partition_that_is_counted_and_not_named_is_seen_however_many_beyond_the_count_are_named() -> None:
     outlook = heard(said(100, count=3, partition=1), said(100, number=2, count=3, partition=2))
     outlook = heard(said(None, number=3, at=NOW + 1, count=2), outlook=outlook)
     assert [source.partition for source, _ in outlook.unnamed(NOW + YEAR, STALE_AFTER)] == [0]
+
+
+def test_the_newest_count_of_a_topic_counts_and_of_equally_new_ones_the_highest() -> None:
+    late = NOW + YEAR
+
+    def counted(*words: Progress) -> int:
+        return len(list(heard(*words).unnamed(late, STALE_AFTER)))
+
+    assert counted(said(None, count=3), said(None, number=2, at=NOW + 1, count=2)) == 2
+    assert counted(said(None, number=2, at=NOW + 1, count=2), said(None, count=3)) == 2
+    assert counted(said(None, count=2), said(None, count=3)) == 3
+    assert counted(said(None, count=3), said(None, count=2)) == 3
+
+
+def test_a_topic_that_did_not_grow_is_given_no_more_time() -> None:
+    same = heard(said(None, number=2, at=NOW + 9, count=2), now=NOW + MINUTE, outlook=heard(said(None, count=2)))
+    assert len(list(same.unnamed(NOW + STALE_AFTER + LATE + 1, STALE_AFTER))) == 2
+    fewer = heard(said(None, number=3, at=NOW + 99, count=1), now=NOW + MINUTE, outlook=same)
+    assert len(list(fewer.unnamed(NOW + STALE_AFTER + LATE + 1, STALE_AFTER))) == 1
+
+
+def test_stale_says_since_when_and_by_which_word() -> None:
+    outlook = heard(said(100))
+    newest = outlook.newest(SOURCE)
+    behind = outlook.stale(SOURCE, Awaited(100, NOW - MINUTE), NOW, STALE_AFTER)
+    assert behind == Stale(Sign.BEHIND, NOW - MINUTE, newest)
+    silent = outlook.stale(SOURCE, None, NOW + YEAR, STALE_AFTER)
+    assert silent == Stale(Sign.SILENT, NOW + MINUTE, newest)
+    assert BEGUN.stale(SOURCE, None, NOW + YEAR, STALE_AFTER) == Stale(Sign.SILENT, NOW, None)
+
+
+def test_one_record_beyond_the_cursor_is_awaited_and_none_is_not() -> None:
+    one = heard(said(1))
+    assert one.awaited(SOURCE, None, None, NOW) == Awaited(1, NOW)
+    assert one.awaited(SOURCE, 0, None, NOW) == Awaited(1, NOW)
+    assert one.awaited(SOURCE, 1, None, NOW) is None
+    assert heard(said(0)).awaited(SOURCE, None, None, NOW) is None
+    assert BEGUN.awaited(SOURCE, None, None, NOW) is None
+    assert heard(said(9)).awaited(SOURCE, 5, Awaited(5, NOW - 7), NOW) == Awaited(9, NOW), "what was awaited came"
+    assert heard(said(9)).awaited(SOURCE, 5, Awaited(6, NOW - 7), NOW) == Awaited(6, NOW - 7)
+    assert heard(said(9)).awaited(SOURCE, None, Awaited(1, NOW - 7), NOW) == Awaited(1, NOW - 7)
+
+
+def test_contemporaries_of_the_newest_word_are_those_within_two_clocks() -> None:
+    for apart, expected in ((SKEW, None), (SKEW + 1, Sign.SILENT)):
+        early = heard(said(100, at=NOW, within=10 * MINUTE))
+        outlook = heard(said(100, at=NOW + apart, within=0), of=session("two"), now=NOW, outlook=early)
+        assert sign(outlook, NOW + 9 * MINUTE) is expected
 
 
 # Clocks

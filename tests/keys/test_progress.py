@@ -86,6 +86,28 @@ def test_progress_of_another_session_or_ahead_of_our_clock_is_not_believed() -> 
     _, other = granted(ANNA, number=2)
     assert refusal(STATEMENT, inbound=other) is Reason.SPLICED
     assert refusal(STATEMENT, NOW - 5 * MINUTE - 1) is Reason.AHEAD
+    assert progress.read(STATEMENT, INBOUND, NOW - 5 * MINUTE).number == 7
+
+
+def one(topic: str, number: int, count: int, topic_id: bytes = bytes(16)) -> TopicProgress:
+    return TopicProgress(topic, topic_id, count, (PartitionProgress(number, 0, -1, State.LIVE),))
+
+
+@pytest.mark.parametrize(
+    ("next_by", "topics"),
+    [
+        (NOW, TOPICS),  # due at once
+        (NOW + HOUR, TOPICS),
+        (NOW, (one("a", 0, 1),)),  # the highest below the count
+        (NOW, (one("a", 2**31 - 1, 2**31),)),
+        (NOW, (TopicProgress("a", bytes(16), 0, ()),)),
+        (NOW, (one("a", 0, 1), one("a", 0, 1, b"1" * 16))),  # made anew under its name
+        (NOW, (one("a", 0, 1, b"1" * 16), one("b", 0, 1))),
+    ],
+)
+def test_the_most_and_the_least_that_progress_may_say_is_read(next_by: int, topics: tuple[TopicProgress, ...]) -> None:
+    statement = progress.make(OUTBOUND, 0, NOW, next_by, False, topics, Draws())
+    assert progress.read(statement, INBOUND, NOW).topics == topics
 
 
 def test_progress_under_another_secret_is_not_decrypted() -> None:
@@ -101,6 +123,11 @@ def test_progress_under_another_secret_is_not_decrypted() -> None:
         (NOW + HOUR + 1, TOPICS),
         (NOW, TOPICS[::-1]),
         (NOW, TOPICS[:1] * 2),
+        (NOW, (one("a", 0, 1, b"1" * 16), one("a", 0, 1))),
+        (NOW, (one("a", 0, 0),)),
+        (NOW, (TopicProgress("a", bytes(16), 2**31 + 1, ()),)),
+        (NOW, (TopicProgress("a", bytes(16), 5, (*one("a", 0, 5).partitions, *one("a", 5, 5).partitions)),)),
+        (NOW, (one("a", 2**31, 2**31),)),
         (NOW, (TopicProgress("a", bytes(16), 1, (PartitionProgress(1, 0, 0, State.LIVE),)),)),
         (NOW, (TopicProgress("a", bytes(16), 2, (PartitionProgress(1, 0, 0, State.LIVE),) * 2),)),
         (NOW, (TopicProgress("a", bytes(15), 2, ()),)),
@@ -128,6 +155,10 @@ def test_progress_that_cannot_be_is_misuse_to_make_and_malformed_to_read(
         Draws(),
     )
     assert refusal(lied) is Reason.MALFORMED
+
+
+def test_states_have_the_numbers_of_the_wire() -> None:
+    assert [(state.name, int(state)) for state in State] == [("LIVE", 0), ("SOURCE_AWAY", 1), ("HELD", 2), ("GONE", 3)]
 
 
 @given(st.binary(max_size=400))

@@ -39,8 +39,8 @@ DRAWS = Draws("requests")
 ALL = 1 << 40  # an offset that nothing reaches
 
 
-def inbound(outbound: session.OutboundSession, statement: bytes) -> session.InboundSession:
-    claim = session.read(statement, PROJECT, lambda inner: credential.read(inner, TRUST.root, NOW), NOW)
+def inbound(outbound: session.OutboundSession, statement: bytes, now: int = NOW) -> session.InboundSession:
+    claim = session.read(statement, PROJECT, lambda inner: credential.read(inner, TRUST.root, now), now)
     return session.proven(claim, outbound.secret)
 
 
@@ -112,6 +112,13 @@ def test_a_member_is_given_nothing_older_than_its_admission_less_the_backfill_an
     generous = dataclasses.replace(TRUST, charter=msgspec.structs.replace(charter.BUILT_IN, policies=rows))
     _, turn = given_turn(BEGUN.ask(asked(), generous, OWNED, NOW))
     assert turn.wanted.oldest == NOW - DAY - 5 * MINUTE
+
+
+def test_a_backfill_of_more_than_all_time_reaches_to_the_first_date_and_not_to_what_has_none() -> None:
+    rows = tuple(msgspec.structs.replace(row, backfill=2 * NOW) for row in charter.BUILT_IN.policies)
+    generous = dataclasses.replace(TRUST, charter=msgspec.structs.replace(charter.BUILT_IN, policies=rows))
+    _, turn = given_turn(BEGUN.ask(asked(), generous, OWNED, NOW))
+    assert turn.wanted.oldest == 0
 
 
 def test_a_source_partition_counts_only_where_the_session_named_it_and_this_sender_still_has_it() -> None:
@@ -196,6 +203,11 @@ def test_a_requester_has_one_span_at_a_time_and_a_source_partition_one_requester
     assert (second.wanted.name, second.wanted.source) == ("carl", SOURCES[2])
 
 
+def test_a_requester_whose_source_partitions_are_all_sealed_again_for_others_has_no_turn() -> None:
+    state, _ = given_turn(after(asked(), asked(CARL)))
+    assert state.turn(NOW)[1] is None
+
+
 def test_equal_spans_that_two_mirrors_ask_for_are_sealed_again_once() -> None:
     state, turn = given_turn(after(asked(), asked(CARL)))
     state = state.ended(turn, SPAN.next, 1, NOW, again=True)
@@ -216,6 +228,7 @@ def test_of_a_span_that_was_sealed_again_in_part_the_rest_is() -> None:
 def test_what_is_left_of_a_large_span_has_its_next_turn_behind_the_others() -> None:
     state, turn = given_turn(after(asked(), asked(source=SOURCES[1])))
     state = state.ended(turn, 150, SLICE, NOW, again=True)
+    assert [each.span for each in state.waiting[BERT.id]] == [SPAN, Span(150, 250)]
     assert drained(state) == [(SOURCES[1], SPAN), (SOURCE, Span(150, 250))]
 
 
@@ -234,6 +247,7 @@ def test_a_newer_request_takes_the_place_of_an_older_one_for_the_same_source_par
 def test_a_request_that_waited_until_it_expired_is_served_no_more() -> None:
     state = after(asked(life=MINUTE))
     assert drained(state, NOW + 6 * MINUTE + 1) == []
+    assert state.turn(NOW + 6 * MINUTE + 1)[0].waiting == {}
     assert drained(state, NOW + 6 * MINUTE) == [(SOURCE, SPAN)]
 
 
@@ -272,6 +286,122 @@ def test_what_nobody_was_given_cannot_end() -> None:
             state.ended(turn, 200, used, NOW, again=True)
     with pytest.raises(Misuse):
         BEGUN.ended(turn, 200, 1, NOW, again=True)
+
+
+def test_the_bounds_are_those_that_are_documented() -> None:
+    assert (BUDGET, SLICE, LATELY) == (10 * 2**30, 64 * 2**20, 20_000)
+    assert (serving.AT_ONCE, serving.WAITING_MOST, serving.IDS_MOST, serving.HOUR) == (4, 1024, 4096, 3_600_000)
+
+
+def test_a_request_is_heard_for_five_minutes_beyond_its_end_and_that_of_its_session() -> None:
+    end = OUTBOUND.not_after + 5 * MINUTE
+    late = asked(now=end, life=MINUTE)
+    assert BEGUN.concerns(late, PROJECT, end)
+    assert not BEGUN.concerns(late, PROJECT, end + 1)
+    assert set(after(late, now=end).waiting) == {BERT.id}
+    assert refusal(late, now=end + 1) is Reason.UNKNOWN_SESSION
+    short = asked(life=MINUTE)
+    assert BEGUN.concerns(short, PROJECT, NOW + 6 * MINUTE)
+    assert not BEGUN.concerns(short, PROJECT, NOW + 6 * MINUTE + 1)
+
+
+def test_what_is_taken_is_remembered_for_five_minutes_beyond_its_end() -> None:
+    state = after(asked(life=MINUTE), asked(CARL, life=MINUTE))
+    for now, known in ((NOW + 6 * MINUTE, {BERT.id: 2, CARL.id: 1}), (NOW + 6 * MINUTE + 1, {BERT.id: 1})):
+        later = after(asked(source=SOURCES[1], now=now, life=MINUTE), state=state, now=now)
+        assert {who: len(ids) for who, ids in later.seen.items()} == known
+
+
+def test_while_others_ask_a_request_is_remembered_beside_one_that_ended_sooner() -> None:
+    long, now = asked(), NOW + 10 * MINUTE
+    state = after(long, asked(source=SOURCES[1], life=MINUTE))
+    state = after(asked(CARL, now=now, life=MINUTE), state=state, now=now)
+    assert refusal(long, state, now=now) is Reason.SPENT
+
+
+def test_a_turn_that_ends_leaves_those_of_others_and_what_they_used() -> None:
+    state = after(asked(), asked(CARL, SOURCES[1]))
+    state, mine = given_turn(state)
+    state, theirs = given_turn(state)
+    state = state.ended(mine, SPAN.next, 5000, NOW, again=True)
+    assert set(state.going) == {CARL.id}
+    state = state.ended(theirs, SPAN.next, 700, NOW, again=True)
+    assert state.going == {}
+    assert [state.spent_in_hour(who.id, NOW) for who in READERS] == [5000, 700]
+    state, more = given_turn(after(asked(source=SOURCES[2]), state=state))
+    state = state.ended(more, SPAN.next, 30, NOW, again=True)
+    assert [state.spent_in_hour(who.id, NOW) for who in READERS] == [5030, 700], "of one minute it is one sum"
+    assert len(state.spent[BERT.id]) == 1
+
+
+def test_bytes_are_counted_for_an_hour_and_then_forgotten() -> None:
+    state, turn = given_turn(after(asked()))
+    state = state.ended(turn, SPAN.next, 5000, NOW, again=True)
+    begun = NOW // MINUTE * MINUTE
+    assert state.spent_in_hour(BERT.id, begun + MINUTE + HOUR - 1) == 5000
+    assert state.spent_in_hour(BERT.id, begun + MINUTE + HOUR) == 0
+    late = begun + MINUTE + HOUR
+    outbound, statement = ANNA.session(now=late, number=3)
+    state = state.stated(outbound, SOURCES, late)
+    fresh = reseal.make(
+        CARL.identity, CARL.credential_bytes, inbound(outbound, statement, late), SOURCE, SPAN, late, late + HOUR, DRAWS
+    )
+    state, turn = given_turn(state.ask(fresh, TRUST, OWNED, late), late)
+    assert state.ended(turn, SPAN.next, 0, late, again=True).spent == {}
+
+
+def test_a_turn_may_use_nothing_and_all_of_its_allowance() -> None:
+    for used in (0, SLICE):
+        state, turn = given_turn(after(asked()))
+        assert state.ended(turn, SPAN.next, used, NOW, again=True).spent_in_hour(BERT.id, NOW) == used
+
+
+def test_what_was_sealed_again_for_one_source_partition_is_not_taken_from_another() -> None:
+    state, turn = given_turn(after(asked(), asked(CARL, SOURCES[1])))
+    state = state.ended(turn, SPAN.next, 1, NOW, again=True)
+    assert drained(state) == [(SOURCES[1], SPAN)]
+    assert drained(after(asked(CARL, now=NOW), state=state), NOW - 1)[-1:] == [(SOURCE, SPAN)], "nor by a later clock"
+
+
+def test_what_was_sealed_again_is_kept_in_mind_beside_what_others_were_and_until_it_no_longer_counts() -> None:
+    state = after(asked(), asked(CARL, SOURCES[1]))
+    state, mine = given_turn(state)
+    state, theirs = given_turn(state)
+    state = state.ended(mine, SPAN.next, 1, NOW, again=True).ended(theirs, SPAN.next, 1, NOW, again=True)
+    assert drained(after(asked(CARL), asked(source=SOURCES[1]), state=state)) == []
+    now = NOW + LATELY
+    state, last = given_turn(after(asked(source=SOURCES[2], now=now), state=state, now=now), now)
+    assert state.ended(last, SPAN.next, 1, now, again=True).lately == ((SOURCES[2], SPAN, now),)
+
+
+def test_of_what_is_done_nothing_waits() -> None:
+    state, turn = given_turn(after(asked()))
+    assert state.ended(turn, SPAN.next, 1, NOW, again=True).waiting == {}
+
+
+def test_what_was_sealed_again_in_the_middle_of_a_span_cuts_nothing_out() -> None:
+    for done, left in (
+        (Span(100, 200), Span(200, 300)),
+        (Span(200, 300), Span(100, 200)),
+        (Span(150, 200), Span(100, 300)),
+        (Span(50, 100), Span(100, 300)),
+        (Span(300, 400), Span(100, 300)),
+        (Span(50, 101), Span(101, 300)),
+        (Span(299, 400), Span(100, 299)),
+    ):
+        state, turn = given_turn(after(asked(span=done)))
+        state = state.ended(turn, done.next, 1, NOW, again=True)
+        assert drained(after(asked(CARL, span=Span(100, 300)), state=state)) == [(SOURCE, left)]
+
+
+def test_what_is_left_waits_once_even_when_it_was_asked_for_anew() -> None:
+    state, turn = given_turn(after(asked()))
+    state = after(asked(span=Span(200, 250)), asked(source=SOURCES[1]), state=state)
+    state = state.ended(turn, 150, 1, NOW, again=True)
+    assert [(each.source, each.span) for each in state.waiting[BERT.id]] == [
+        (SOURCE, Span(200, 250)),
+        (SOURCES[1], SPAN),
+    ]
 
 
 def test_no_secret_is_shown() -> None:
