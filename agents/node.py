@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 from sealwire.agents.batches import MOST_BATCHES, Corrupt, OldFormat, scan
 from sealwire.agents.driver import FrameRefused
 from sealwire.agents.frames import FetchBatches
-from sealwire.agents.offsets import REFUSED
+from sealwire.agents.offsets import QUICK, REFUSED
 from sealwire.agents.rights import TOPIC_FORBIDDEN
 from sealwire.agents.seat import Fetched, ReadRefused, Seat
 
@@ -32,7 +32,8 @@ _DAMAGED_TRIES = 5
 _OUT_OF_RANGE = 1
 _STRANGE_EVERY = 60.0  # seconds
 
-_CONNECTIONS = (ConnectionGroup.DEFAULT, ConnectionGroup.COORDINATION)
+_CONNECTIONS = (ConnectionGroup.COORDINATION, 2, QUICK)  # groups of aiokafka's; it asks for metadata on the last
+_NEWCOMERS = 2  # the slot that asks only for what is new, and never polls long
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,26 @@ class Manner:
 
 
 class Node:
-    """The partitions of one leader that are seated, asked for in at most two fetches at a time, disjoint ones."""
+    """The partitions of one leader that are seated, asked for in at most two fetches at a time, disjoint ones.
+
+    A third is for newcomers alone, which would wait behind the others' long polls: a lane that begins reads back
+    several partitions, one after the other.
+    """
 
     def __init__(self, reader: RawReader, leader: int, manner: Manner) -> None:
         self.seats: set[Seat] = set()
+        self._new: set[Seat] = set()
         self._reader, self._leader, self._manner = reader, leader, manner
         self._turn = 0
         self._strange_until = 0.0
         self._wake = [asyncio.Event() for _ in _CONNECTIONS]
         self.tasks = [asyncio.create_task(self._ask(slot)) for slot in range(len(_CONNECTIONS))]
+
+    def add(self, seat: Seat) -> None:
+        """Ask for a seat's partition from now on; it is left by taking it out of ``seats``."""
+        self.seats.add(seat)
+        if seat.new:
+            self._new.add(seat)
 
     def nudge(self) -> None:
         """Look again at what may be asked for."""
@@ -65,9 +77,9 @@ class Node:
     async def _ask(self, slot: int) -> None:
         pause = _BACKOFF
         while True:
-            seats, wait_ms = self._choose()
+            seats, wait_ms = self._choose(slot)
             if not seats:
-                await self._rest(self._wake[slot])
+                await self._rest(slot)
                 continue
             room = self._reader.budget.take(self._manner.fetch_bytes)
             if not room:
@@ -84,22 +96,31 @@ class Node:
                 self.nudge()
             pause = _BACKOFF if good else min(pause * 2, _BACKOFF_TO)
 
-    def _choose(self) -> tuple[list[Seat], int]:
+    def _choose(self, slot: int) -> tuple[list[Seat], int]:
         """Those that may be asked for now, the longest not served first, and how long the broker may wait (ms)."""
         now = asyncio.get_running_loop().time()
-        ready = [seat for seat in self.seats if seat.hungry and seat.not_before <= now]
+        ready = [seat for seat in self._of(slot) if seat.hungry and seat.not_before <= now]
+        if not ready:
+            return [], 0
         ready.sort(key=lambda seat: seat.turn)
         ready = list({seat.where: seat for seat in reversed(ready)}.values())[::-1]  # a partition once a request
         asked = sum(seat.fetching for seat in self.seats)
         # A long poll may leave partitions out only while the other loop is free to ask for them.
         alone = asked == 0
         covers = len(ready) + asked == len(self.seats)
-        return ready, self._manner.max_wait_ms if alone or covers else _SHORT_WAIT_MS
+        short = slot == _NEWCOMERS or not (alone or covers)
+        return ready, _SHORT_WAIT_MS if short else self._manner.max_wait_ms
 
-    async def _rest(self, wake: asyncio.Event) -> None:
+    def _of(self, slot: int) -> set[Seat]:
+        if slot != _NEWCOMERS:
+            return self.seats
+        self._new = {seat for seat in self._new if seat.new and seat in self.seats}
+        return self._new
+
+    async def _rest(self, slot: int) -> None:
         """Wait for a nudge, or for the first seat whose linger ends."""
-        now = asyncio.get_running_loop().time()
-        ends = [seat.not_before for seat in self.seats if seat.hungry and seat.not_before > now]
+        now, wake = asyncio.get_running_loop().time(), self._wake[slot]
+        ends = [seat.not_before for seat in self._of(slot) if seat.hungry and seat.not_before > now]
         wake.clear()
         if not ends:
             await wake.wait()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiokafka import errors
+from aiokafka.client import ConnectionGroup
 from aiokafka.protocol.offset import OffsetRequest
 
 from sealwire.agents.frames import FetchBatches
@@ -28,6 +29,9 @@ _EARLIEST, _LATEST = -2, -1
 _BACKOFF, _BACKOFF_TO = 0.05, 2.0  # seconds
 _SHORT_WAIT_MS = 5
 REFUSED = {17}  # invalid topic
+QUICK: Final = ConnectionGroup.DEFAULT
+"""The connections for what is answered at once, metadata among it: a broker answers one request of a connection at a
+time, so nobody's long poll may be on them."""
 
 
 async def log_start(connected: Connected, rights: Rights, where: TopicPartition) -> int:
@@ -82,7 +86,7 @@ async def _until_answered(
         if leader is not None and leader != -1:
             error, offset = -1, -1
             with suppress(Exception):  # whatever a broker does wrong, it is asked again
-                error, offset = read(await client.send(leader, request))
+                error, offset = read(await client.send(leader, request, group=QUICK))
             if not error:
                 return offset
             if error in REFUSED:

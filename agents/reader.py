@@ -1,8 +1,9 @@
 """One groupless reader a worker: raw batches of every seated partition, by a fetch loop of our own.
 
 Each leader has at most two fetches in flight, for disjoint partitions and on a connection each, so that a long poll for
-idle partitions never keeps a busy one waiting. After a small answer its partitions rest for ``linger_ms`` before they
-are asked for again: an idle topic costs little, a busy one comes in large pieces.
+idle partitions never keeps a busy one waiting; a third connection is for newcomers and for questions about offsets.
+After a small answer its partitions rest for ``linger_ms`` before they are asked for again: an idle topic costs little,
+a busy one comes in large pieces.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ class RawReader:
         node = self._nodes.get(leader)
         if node is None:
             node = self._nodes[leader] = Node(self, leader, self._manner)
-        node.seats.add(seat)
+        node.add(seat)
         node.nudge()
 
     async def _find_leaders(self) -> None:

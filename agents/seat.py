@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TRANSACTION_TAKES = 1.0  # seconds
 _HEADER_TAKES = 512  # bytes of a header in memory, at most
+_NEW_FOR = 8  # answers
 _AHEAD = 2  # answers that a seat may have undelivered, the one being taken included
 
 
@@ -121,6 +122,7 @@ class Seat:
         self.where, self.offset = where, offset
         self.high_watermark = self.last_stable = self.log_start = -1
         self.answered_at = self.stuck_since = -1.0
+        self._answers = 0
         self.trouble = ""
         self.warned = False
         self._reader, self._take, self._failed = reader, take, failed
@@ -144,6 +146,11 @@ class Seat:
         return self.alive and not self.fetching and len(self._queue) < _AHEAD
 
     @property
+    def new(self) -> bool:
+        """Whether it was not answered for yet, or a few times only while there was more."""
+        return self._answers == 0 or (self._answers < _NEW_FOR and self.offset < self.last_stable)
+
+    @property
     def behind_transaction(self) -> bool:
         """Whether an open transaction has kept back all that is left for a while: longer than one commonly takes."""
         return 0 <= self.stuck_since < self.answered_at - _TRANSACTION_TAKES
@@ -152,6 +159,7 @@ class Seat:
         """Take note of what a broker said of the partition when it was asked ``at`` (the loop's clock, seconds)."""
         self.high_watermark, self.last_stable = answer.high_watermark, answer.last_stable
         self.log_start, self.answered_at = answer.log_start, at
+        self._answers += 1
         if not answer.data and 0 <= self.last_stable <= self.offset < self.high_watermark:
             self.stuck_since = at if self.stuck_since < 0 else self.stuck_since
         else:

@@ -33,7 +33,7 @@ _log = structlog.stdlib.get_logger("sealwire.up")
 class Patience:
     """How long to wait, in seconds: before a worker is started again, and for its end when it is asked to stop."""
 
-    first: float = 0.5
+    first: float = 0.2
     most: float = 30.0
     forgiven_after: float = 60.0  # a worker that lived this long begins at `first` again
     grace: float = 30.0

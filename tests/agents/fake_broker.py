@@ -49,6 +49,8 @@ class FakeBroker:
             ADD_PARTITIONS: self.included,
             END_TXN: lambda _body: self.ended(),
         }
+        self.holds: set[int] = set()  # what is not answered keeps its connection from every later answer
+        self._over = asyncio.Event()
         self.frame: Callable[[bytes], bytes] = lambda body: struct.pack(">i", len(body)) + body
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -67,6 +69,7 @@ class FakeBroker:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        self._over.set()
         for writer in list(self._writers):
             writer.transport.abort()
         await asyncio.gather(*self._served, return_exceptions=True)
@@ -85,6 +88,8 @@ class FakeBroker:
                 self.seen.append(api)
                 answer = self.on[api](request[10 + max(name, 0) :])
                 if answer is None:
+                    if api in self.holds:
+                        await self._over.wait()
                     continue
                 writer.write(self.frame(struct.pack(">i", correlation) + answer))
                 await writer.drain()

@@ -127,6 +127,30 @@ async def test_a_partition_seated_during_a_long_poll_does_not_wait_for_its_end()
 
 
 @in_loop
+async def test_newcomers_and_questions_about_offsets_do_not_wait_behind_long_polls_of_all_others() -> None:
+    async with FakeBroker(partitions=3) as fake:
+        fake.holds.add(FETCH)
+        full = struct.pack(">i", 1) + struct.pack(">iq", -1, 0)
+        asked = struct.pack(">i", 2)  # partition 2
+        fake.on[FETCH] = lambda body: (
+            fake.fetched("t", 2, build(some(5)), high_watermark=5) if asked + full[4:] in body else None
+        )
+        listed = struct.pack(">ii", 0, 1) + text("u") + struct.pack(">iihqq", 1, 0, 0, -1, 9)
+        fake.on[LIST_OFFSETS] = lambda _body: listed
+        reader, taker = await started(Cluster(fake.bootstrap), max_wait_ms=30_000), Taker()
+        for partition in range(2):
+            idle = taker.seat(reader, "t", partition)
+            await until(lambda idle=idle: idle.fetching)  # type: ignore[misc]
+        began = time.monotonic()
+        taker.seat(reader, "t", 2)
+        await until(lambda: taker.count == 5)
+        assert await reader.end_offset("u", 0) == 9
+        assert time.monotonic() - began < 5  # the client itself gives up a fetch after ten seconds
+        assert all(seat.fetching for seat in reader._seats if seat.partition < 2)
+        await reader.stop()
+
+
+@in_loop
 async def test_a_taker_that_waits_holds_back_its_own_partition_only(
     broker: Cluster, make_topic: Callable[..., str]
 ) -> None:

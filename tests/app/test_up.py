@@ -87,7 +87,7 @@ def test_a_misconfigured_worker_does_not_stop_the_other(tmp_path: Path) -> None:
 
 
 def test_the_pause_doubles_from_half_a_second_to_thirty() -> None:
-    assert [Patience().pause(failures) for failures in (1, 2, 3, 6, 7, 100)] == [0.5, 1, 2, 16, 30, 30]
+    assert [Patience().pause(failures) for failures in (1, 2, 3, 6, 7, 100)] == [0.2, 0.4, 0.8, 6.4, 12.8, 30]
 
 
 def test_a_stop_is_passed_on_and_waited_for(tmp_path: Path) -> None:
