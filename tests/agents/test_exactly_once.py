@@ -250,7 +250,8 @@ async def test_a_refused_batch_holds_its_source_partition_and_what_stands_before
     world.paris.kafka.at("orders").refuse = lambda batch: "out of bounds" if b"v3v3" in batch else ""
     await send(world, 5, 1)
     await until(lambda: mirror.state() == "held")
-    await until(lambda: mirror.standing().written.next == 3)  # type: ignore[union-attr]
+    await until(lambda: mirror.standing().written.reason is Reason.SINK_REFUSED)  # type: ignore[union-attr]
+    assert mirror.standing().written.next == 3  # type: ignore[union-attr]
     assert world.paris.got() == some(3)
     assert held(world, mirror).aborted == 0
     cursors = [each for log in world.paris.kafka.topics[TOPIC][1] for batch in log.committed() for each in _rows(batch)]
