@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_END, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from kafka_world import Node, World, await_, sealwire
 from test_kafka_topics import remove
-from traffic import await_count, compare, read_all
+from traffic import await_count, compare, count_of, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,12 @@ class Lossy(NamedTuple):
             if number % 100 == 0:
                 producer.flush(30)  # several batches, and several envelopes
         assert producer.flush(30) == 0
-        await_(lambda: self.lag == 0, "everything sealed")
+        there = count_of(self.world.source, self.topic)
+        await_(lambda: self.lag == 0 and self.sealed >= there, "everything sealed")
+
+    @property
+    def sealed(self) -> int:
+        return sum(row["position"] for row in self.sealer.rows(self.topic).values())
 
     @property
     def lag(self) -> int:

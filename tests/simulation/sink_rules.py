@@ -138,9 +138,9 @@ def _cursor_rule_of(name: str) -> object:
             mirror.kill(lose=True)
             run.model.twice = "a mirror was killed"
         run.let(1.0)
-        if run.world.broker.ending():
-            run.let(12.0)
-        if not run.workers or run.world.broker.ending():
+        if unsettled(run):
+            run.let(21.0)
+        if not run.workers or unsettled(run):
             return
         CURSOR_FAULTS[name](run, random.Random(number))
         send_some(run, number, sends)
@@ -151,6 +151,12 @@ def _cursor_rule_of(name: str) -> object:
 
     do.__name__ = do.__qualname__ = name
     return rule(number=numbers, sends=few)(do)
+
+
+def unsettled(run: Simulation) -> bool:
+    """Tell whether a transaction, be it somebody else's, still hides from readers what was delivered before."""
+    logs = [log for topic in run.world.own_topics for log in run.world.paris.kafka.topics[topic][1]]
+    return run.world.broker.ending() or any(log.open for log in logs)
 
 
 def lose(run: Simulation, mirror: Worker) -> None:
