@@ -48,7 +48,7 @@ simulation: $(VENV)/.dev ## a hostile cloud, killed workers and wrong clocks in 
 
 mutants: $(VENV)/.dev ## change each decision on opening and continuity in keys/: does a test fail? (8 CPU minutes; ARGS="keys/cursor.py")
 	@echo "mutants: what decides in keys/ is changed, one thing at a time, and put to its tests"
-	@$(BIN)/python tests/mutants/run.py $(ARGS)
+	@$(BIN)/python tests/mutants/mutating.py $(ARGS)
 
 test-kafka: $(VENV)/.dev java ## the same path on Apache Kafka, three clusters (Java 17 and Maven; ARGS goes to pytest)
 	@echo "test-kafka: three Kafka clusters, Java's own clients, killed workers"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sealwire.agents import records
 from sealwire.agents.header import read_header
-from sealwire.agents.logspan import read_span
+from sealwire.agents.logspan import read_on
+from sealwire.agents.recorded import goes_on
 from sealwire.keys.delivery import Delivery, read_record_key
 from sealwire.keys.reason import Rejected
 from sealwire.keys.standing import State
@@ -31,8 +32,7 @@ class Written:
 class CursorReading:
     """Reads on in all partitions of a cursor topic, each time to the end of then. ``strange`` counts what is not ours.
 
-    At least once, a worker that was overtaken may write behind its successor: of one source partition the furthest
-    cursor counts there, unless an order moved it.
+    Of the words on one source partition those count that recorded.goes_on tells of.
     """
 
     def __init__(self, reader: Reader, topic: str, lanes: int) -> None:
@@ -42,14 +42,11 @@ class CursorReading:
         self.strange = 0
 
     async def read(self) -> None:
-        """Read what is committed by now. Raises what logspan.read_span does."""
+        """Read what is committed by now. Raises what logspan.read_on does."""
         for lane, reached in self._reached.items():
-            begin = await self._reader.log_start(self._topic, lane) if reached is None else reached
-            end = await self._reader.end_offset(self._topic, lane, committed=True)
-            await read_span(self._reader, self._topic, lane, begin, end, self._take)
-            self._reached[lane] = max(begin, end)
+            self._reached[lane] = await read_on(self._reader, self._topic, lane, reached, self._take)
 
-    def _take(self, batch: memoryview) -> None:
+    def _take(self, batch: memoryview, _end: int) -> None:
         fenced = read_header(batch).transactional
         for record in records.read(batch):
             key = bytes(record.record_key or _NOT_OF_A_DELIVERY)
@@ -65,12 +62,8 @@ class CursorReading:
                 self.strange += 1
                 continue
             before = self.found.get(key)
-            if before is None or fenced or _goes_on(before.cursor, cursor):
+            if goes_on(None if before is None else before.cursor, cursor, fenced=fenced):
                 self.found[key] = Written(cursor, sink_topic, _since(before, cursor, record.timestamp))
-
-
-def _goes_on(before: Cursor, after: Cursor) -> bool:
-    return after.order != before.order or (after.next or 0) >= (before.next or 0)
 
 
 def _since(before: Written | None, cursor: Cursor, at: int) -> int | None:

@@ -103,7 +103,9 @@ class Lanes:
     @property
     def trouble(self) -> str:
         """Say why lanes do not get on, "" where they do: they are taken from us all the time, or take long to begin."""
-        now = self._loop.time() if self._loop is not None else 0.0
+        if self._loop is None:
+            return ""
+        now = self._loop.time()
         if len(self._given) == _RESTLESS and now - self._given[0] < _RESTLESS_FOR:
             return _TWIN.format(_RESTLESS)
         late = [lane for _, lane in sorted(self.open.items()) if not lane.begun]

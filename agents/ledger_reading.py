@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sealwire.agents import records
-from sealwire.agents.logspan import read_span
+from sealwire.agents.logspan import read_on
 from sealwire.keys.delivery import Delivery, read_record_key
 from sealwire.keys.reason import Rejected
 
@@ -29,12 +29,10 @@ class LedgerReading:
         self._reached: dict[int, int | None] = dict.fromkeys(range(lanes))
 
     async def read(self, told: Told) -> None:
-        """Tell sink topic and delivery record of each. Raises BadLedger, and what logspan.read_span does."""
+        """Tell sink topic and delivery record of each. Raises BadLedger, and what logspan.read_on does."""
         for lane, reached in self._reached.items():
-            begin = await self._reader.log_start(self._topic, lane) if reached is None else reached
-            end = await self._reader.end_offset(self._topic, lane, committed=True)
 
-            def take(batch: memoryview, lane: int = lane, end: int = end) -> None:
+            def take(batch: memoryview, end: int, lane: int = lane) -> None:
                 for record in records.read(batch):
                     try:
                         if record.record_key is not None and record.value is not None and record.offset < end:
@@ -44,5 +42,4 @@ class LedgerReading:
                         message = f"{self._topic}[{lane}] at offset {record.offset} is no delivery record: {refusal}"
                         raise BadLedger(message) from None
 
-            await read_span(self._reader, self._topic, lane, begin, end, take)
-            self._reached[lane] = max(begin, end)
+            self._reached[lane] = await read_on(self._reader, self._topic, lane, reached, take)

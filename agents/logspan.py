@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 _WHOLE = Limits(stored_bytes=1 << 40, records=1 << 40, opened_bytes=1 << 60)
 
 
+async def read_on(
+    reader: Reader, topic: str, partition: int, reached: int | None, take: Callable[[memoryview, int], None]
+) -> int:
+    """Read what is committed by now, from ``reached`` on, or from the log start where that is None.
+
+    ``take`` is told the end of then as well, which the last batch may pass. Returns where the next reading begins.
+    Raises what read_span does.
+    """
+    begin = await reader.log_start(topic, partition) if reached is None else reached
+    end = await reader.end_offset(topic, partition, committed=True)
+    await read_span(reader, topic, partition, begin, end, lambda batch: take(batch, end))
+    return max(begin, end)
+
+
 async def read_span(reader: Reader, topic: str, partition: int, first: int, end: int, take: Taker) -> None:
     """Give every batch with records of an application from offset ``first`` on; returns when ``end`` is reached.
 

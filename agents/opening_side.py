@@ -14,6 +14,7 @@ from sealwire.agents.neighbours import Neighbours
 from sealwire.agents.orders import Orders
 from sealwire.agents.progress_words import ProgressWords
 from sealwire.agents.quarantine import Quarantine
+from sealwire.agents.rate import Rate
 from sealwire.agents.side import Side
 from sealwire.agents.sink import Sink
 from sealwire.keys.envelope import Place
@@ -57,7 +58,7 @@ class Opening(Side):
         self.budget: Budget = cloud.budget
         self.sink = Sink(settings, watch)
         self.sink.gone = self._on_gone
-        self._sampled: dict[str, list[float]] = {}
+        self._samples = Rate()
         control.on_sessions = self._on_sessions
         control.lacks = self._lacks_sessions
         self.neighbours = Neighbours(settings, control, self._cloud_topics)
@@ -89,24 +90,15 @@ class Opening(Side):
         What a member truly signed is kept besides.
         """
         self.refused[str(refusal.reason)] += 1
-        if self._sample(str(refusal.reason)):
+        if self._samples.allows(str(refusal.reason), _SAMPLES_A_MINUTE):
             _log.warning("%s[%d] offset %d refused: %s", *where, offset, refusal)
         if refusal.proven and envelope is not None:
             self.quarantine.keep(refusal, where, offset, envelope)
 
     def parked(self, why: str, where: tuple[str, int], offset: int) -> None:
         """Sample into the log that an envelope is looked at again later."""
-        if self._sample("parked"):
+        if self._samples.allows("parked", _SAMPLES_A_MINUTE):
             _log.info("%s[%d] offset %d parked: %s", *where, offset, why)
-
-    def _sample(self, what: str) -> bool:
-        now = asyncio.get_running_loop().time()
-        recent = self._sampled.setdefault(what, [])
-        recent[:] = [each for each in recent if each > now - 60]
-        if len(recent) >= _SAMPLES_A_MINUTE:
-            return False
-        recent.append(now)
-        return True
 
     def _works(self) -> list[OpenWork]:
         return [lane.work for lane in self.lanes.open.values() if isinstance(lane.work, OpenWork)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sealwire.agents import clock
 from sealwire.agents.cloud_topic import MESSAGE_BYTES
+from sealwire.agents.rate import Rate
 from sealwire.agents.single import record_batch
 from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys.envelope import read_header
@@ -39,7 +40,7 @@ class Quarantine:
         self._topic, self._writer, self._watch, self._control = topic, writer, watch, control
         self.stored: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
-        self._recent: dict[str, deque[float]] = {}
+        self._rate = Rate()
         self._places: OrderedDict[tuple[bytes, int, int], None] = OrderedDict()
         self._waiting: deque[Quarantined] = deque()
         self._waiting_bytes = 0
@@ -62,7 +63,7 @@ class Quarantine:
         if place in self._places:
             return
         full = self._waiting_bytes + len(envelope) > _WAITING_BYTES and self._waiting
-        if full or self.trouble or not self._in_time(str(refusal.reason)):
+        if full or self.trouble or not self._rate.allows(str(refusal.reason), A_MINUTE):
             self.left_out[str(refusal.reason)] += 1
             return
         self._places[place] = None
@@ -88,16 +89,6 @@ class Quarantine:
         )
         self._waiting_bytes += len(envelope)
         self._wake.set()
-
-    def _in_time(self, reason: str) -> bool:
-        now = asyncio.get_running_loop().time()
-        recent = self._recent.setdefault(reason, deque())
-        while recent and recent[0] <= now - 60:
-            recent.popleft()
-        if len(recent) >= A_MINUTE:
-            return False
-        recent.append(now)
-        return True
 
     async def keep_writing(self) -> None:
         """Write what waits, one after the other, for ever."""

@@ -15,6 +15,7 @@ from sealwire.keys.reason import Rejected
 if TYPE_CHECKING:
     from sealwire.agents.ports import Reader
     from sealwire.agents.records import Record
+    from sealwire.keys.standing import Cursor
 
 _POSITION = b"\0\0"  # a name's length is never 0, so no delivery record has such a record key
 
@@ -27,6 +28,17 @@ def position_key(topic: str, partition: int) -> bytes:
 def is_position(record_key: bytes) -> bool:
     """Tell whether a record key is one of a position record."""
     return record_key.startswith(_POSITION)
+
+
+def goes_on(before: Cursor | None, after: Cursor, *, fenced: bool) -> bool:
+    """Tell whether a word on a source partition counts after another one, or was overtaken by it.
+
+    At least once nothing fences a worker that lost its lane while it could not reach us, or did not run at all: it
+    writes what it had in hand when it goes on, behind what its successor wrote. What it delivered was delivered, so the
+    furthest cursor is the true one. Only a person's order goes back. In a transaction (``fenced``) each word is the
+    last.
+    """
+    return before is None or fenced or after.order != before.order or (after.next or 0) >= (before.next or 0)
 
 
 @dataclass
@@ -86,15 +98,9 @@ class Recorded:
             self._go_on(key, Delivery.decode(value), fenced=fenced)
 
     def _go_on(self, key: bytes, delivery: Delivery, *, fenced: bool) -> None:
-        """Take a delivery record, unless it is one that was overtaken.
-
-        At least once nothing fences a worker that lost its lane while it could not reach us, or did not run at all: it
-        writes what it had in hand when it goes on, behind what its successor wrote. What it delivered was delivered, so
-        the furthest cursor is the true one. Only a person's order goes back. In a transaction each word is the last.
-        """
+        """Take a delivery record, unless it is one that was overtaken."""
         before = self.deliveries.get(key)
-        ordered = before is not None and delivery.cursor.order != before.cursor.order
-        if before is None or fenced or ordered or (delivery.cursor.next or 0) >= (before.cursor.next or 0):
+        if goes_on(None if before is None else before.cursor, delivery.cursor, fenced=fenced):
             self.deliveries[key] = delivery
             self.mending.discard(key)
         else:

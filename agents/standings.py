@@ -81,11 +81,7 @@ class Standing:
         begun = cursor.next is not None or self.last_stable >= 0 or (self.said is not None and self.said.next > 0)
         lag = end - (cursor.next or 0) if end >= 0 and (begun or end == 0) else None
         return {
-            "channel": source.channel,
-            "site": source.site,
-            "topic": source.topic,
-            "topic_id": source.topic_id.hex(),
-            "partition": source.partition,
+            **source.fields,
             "state": str(state),
             "why": ": ".join(each for each in (reason, self.words) if each),
             "stale": explain(self.stale) if self.stale is not None else "",

@@ -195,7 +195,7 @@ class Worker:
             "rights": "" if side.reads and control.caught_up.is_set() else "; ".join(sorted(set(rights.values()))),
         }
         causes = {short: words for short, words in causes.items() if words}
-        told = side.snapshot()
+        told, troubles = side.snapshot(), {**side.troubles, **rights}
         refused = control.refused + side.refused
         credential = control.credential
         return {
@@ -209,8 +209,8 @@ class Worker:
             "ready": not causes,
             "why": "; ".join(causes.values()),
             "causes": list(causes),
-            "degraded": status.degraded(told, {**side.troubles, **rights}),
-            "troubles": {**side.troubles, **rights},
+            "degraded": status.degraded(told, troubles),
+            "troubles": troubles,
             "clusters": {cluster: cluster not in away for cluster in ("local", "cloud")},
             "lanes": sorted(self.lanes.open),
             **told,

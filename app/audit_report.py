@@ -151,15 +151,7 @@ def _nowhere(exported: Exported) -> dict[str, Any]:
 
 
 def _source(exported: Exported) -> dict[str, Any]:
-    source = exported.source
-    return {
-        "channel": source.channel,
-        "site": source.site,
-        "topic": source.topic,
-        "topic_id": source.topic_id.hex(),
-        "partition": source.partition,
-        "exported": _pair(exported.span),
-    }
+    return {**exported.source.fields, "exported": _pair(exported.span)}
 
 
 def _pair(span: Span) -> list[int]:

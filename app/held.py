@@ -41,11 +41,7 @@ class Partition:
         source, seen, known = self.source, self.expects, cure(self.expects.reason)
         gap = seen.gap
         return {
-            "channel": source.channel,
-            "site": source.site,
-            "topic": source.topic,
-            "topic_id": source.topic_id.hex(),
-            "partition": source.partition,
+            **source.fields,
             "state": str(seen.state),
             "reason": None if seen.reason is None else str(seen.reason),
             "since_ms": self.since,

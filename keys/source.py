@@ -69,6 +69,17 @@ class SourcePartition:
     topic_id: bytes
     partition: int
 
+    @property
+    def fields(self) -> dict[str, str | int]:
+        """Its fields by their names, as status, reports and whoever reads JSON have them; the topic id in hex."""
+        return {
+            "channel": self.channel,
+            "site": self.site,
+            "topic": self.topic,
+            "topic_id": self.topic_id.hex(),
+            "partition": self.partition,
+        }
+
     def encode(self) -> bytes:
         """Return the bytes that stand for it in record keys: three names, topic id, partition u32."""
         if len(self.topic_id) != TOPIC_ID_SIZE or not 0 <= self.partition <= PARTITION_CAP:

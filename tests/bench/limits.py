@@ -67,15 +67,7 @@ def main() -> int:
     given = parser.parse_args()
     rows: list[Row] = []
     with Bridge(_say) as bridge:
-        for part in (
-            _starts,
-            _many_partitions,
-            _small_traffic,
-            _kills,
-            _memory,
-            _memory_of_many_topics,
-            _large_records,
-        ):
+        for part in PARTS:
             if given.only and given.only not in part.__name__:
                 continue
             for row in part(bridge):

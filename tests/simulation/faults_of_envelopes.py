@@ -183,10 +183,8 @@ def alter(hand: Hand) -> None:
     """One bit of an envelope is another."""
     for log in hand.logs()[:1]:
         offset = hand.recent(log)
-        value = bytearray(hand.value(log, offset))
-        if value:
-            value[hand.dice.randrange(len(value))] ^= 1 << hand.dice.randrange(8)
-            log.replace(offset, bytes(value))
+        if value := hand.flipped(hand.value(log, offset)):
+            log.replace(offset, value)
             log.note(offset, "alter")
 
 

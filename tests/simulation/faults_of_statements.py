@@ -47,10 +47,8 @@ def alter_statement(hand: Hand) -> None:
     """One bit of a statement is another."""
     for log in hand.statements()[:1]:
         offset = hand.recent(log)
-        value = bytearray(hand.value(log, offset))
-        if value:
-            value[hand.dice.randrange(len(value))] ^= 1 << hand.dice.randrange(8)
-            log.replace(offset, bytes(value))
+        if value := hand.flipped(hand.value(log, offset)):
+            log.replace(offset, value)
             log.note(offset, "alter_statement")
 
 
@@ -58,10 +56,8 @@ def alter_statement(hand: Hand) -> None:
 def altered_again(hand: Hand) -> None:
     """A statement comes again with one bit another, beside the true one."""
     for log in hand.statements()[:1]:
-        value = bytearray(hand.value(log))
-        if value:
-            value[hand.dice.randrange(len(value))] ^= 1 << hand.dice.randrange(8)
-            hand.inject(log, bytes(value), "altered_again", b"again")
+        if value := hand.flipped(hand.value(log)):
+            hand.inject(log, value, "altered_again", b"again")
 
 
 @fault

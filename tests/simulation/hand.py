@@ -43,12 +43,12 @@ class Hand:
         topic = self.dice.choice(topics)
         return self.dice.choice(history.topics[topic][1])  # type: ignore[return-value]
 
-    def logs(self) -> list[Log]:
+    def logs(self, topics: Sequence[str] = ENVELOPES) -> list[Log]:
         """The logs of envelopes of every history that hold anything, in a random order."""
         found = [
             log
             for history in self.cloud.histories
-            for topic in ENVELOPES
+            for topic in topics
             for log in history.topics[topic][1]
             if log.batches
         ]
@@ -57,15 +57,14 @@ class Hand:
 
     def statements(self) -> list[Log]:
         """The same of the project's own topics."""
-        found = [
-            log
-            for history in self.cloud.histories
-            for topic in STATEMENTS
-            for log in history.topics[topic][1]
-            if log.batches
-        ]
-        self.dice.shuffle(found)
-        return found  # type: ignore[return-value]
+        return self.logs(STATEMENTS)
+
+    def flipped(self, value: bytes) -> bytes:
+        """The same bytes, one bit of them another; nothing stays nothing."""
+        found = bytearray(value)
+        if found:
+            found[self.dice.randrange(len(found))] ^= 1 << self.dice.randrange(8)
+        return bytes(found)
 
     def recent(self, log: Log) -> int:
         """The offset of one of its last batches: the newest are those that nobody has read yet."""

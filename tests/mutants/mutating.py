@@ -1,6 +1,6 @@
 """``make mutants``: is there a test for each decision on opening and continuity? Each is changed; some test must fail.
 
-    python tests/mutants/run.py [keys/cursor.py ...]
+    python tests/mutants/mutating.py [keys/cursor.py ...]
 
 Prints each mutant that survives, and for each module how many were killed of all that were made: an excuse counts as
 none. One that makes no difference stands in excused.toml, with the reason. Exit status 0: none survived but those, at
