@@ -159,7 +159,7 @@ class Fleet:
         """Kill workers whose keepers start them again."""
         with self._step(f"kill {_names(nodes)}"):
             killed = {node.kill_worker() for node in nodes}
-            await_(lambda: not killed & {node.pid for node in nodes}, f"new workers of {_names(nodes)}", within=60)
+            await_(lambda: not killed & {node.pid for node in nodes}, f"new workers of {_names(nodes)}")
             self._await_covered()
 
     def lose(self, *nodes: Node) -> None:

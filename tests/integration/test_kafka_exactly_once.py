@@ -103,9 +103,9 @@ def test_mirrors_and_sealers_that_are_killed_under_load_deliver_each_record_once
             time.sleep(2)
             begun, killed = time.monotonic(), node.kill_worker()
             if node is site.sealer:
-                await_(lambda: node.pid != killed and node.status.get("ready"), "a new sealer", within=60)  # noqa: B023
+                await_(lambda: node.pid != killed and node.status.get("ready"), "a new sealer")  # noqa: B023
             else:
-                await_(lambda: moves(node, killed), f"{node.identity} delivers", within=60)  # noqa: B023
+                await_(lambda: moves(node, killed), f"{node.identity} delivers")  # noqa: B023
                 took = time.monotonic() - begun
                 record_property(f"{node.identity} delivers again after", took)
                 assert took < AGAIN_WITHIN * BUSY
@@ -128,9 +128,9 @@ def test_a_mirror_that_sleeps_through_its_session_is_fenced_and_delivers_nothing
         time.sleep(1)
         os.kill(zombie.pid, signal.SIGSTOP)
         time.sleep(13)  # its session is over after ten
-        await_(lambda: len(other.status.get("lanes", ())) == LANES, "the other has all lanes", within=40)
+        await_(lambda: len(other.status.get("lanes", ())) == LANES, "the other has all lanes")
         os.kill(zombie.pid, signal.SIGCONT)
-        await_(lambda: zombie.status.get("ready") and zombie.status.get("lanes"), "the zombie is back", within=60)
+        await_(lambda: zombie.status.get("ready") and zombie.status.get("lanes"), "the zombie is back")
         time.sleep(2)
     finally:
         with suppress(ProcessLookupError):
@@ -152,7 +152,7 @@ def test_cursors_that_are_lost_are_noticed_and_restored_from_the_ledger_and_noth
     node = site.mirrors[0].start(ready=False)
     await_(lambda: "sealwire site restore" in node.status.get("why", ""), "what helps")
     node.up.stop()
-    await_(lambda: _restored(node), "nobody is a member any more", within=60, every=1)
+    await_(lambda: _restored(node), "nobody is a member any more", every=1)
     for each in site.mirrors:
         each.start()
     load = FleetLoad(site.world.source, SIZE)

@@ -56,10 +56,10 @@ def test_two_nodes_of_one_identity_and_site_deliver_each_record_once_and_are_tol
         await_more(world.sink, "twins", PER_SECOND)
         twin.start(ready=False)
         for node in (mirror, twin):
-            await_(lambda node=node: node.said(TWIN), f"that {node.file.stem} is told of the other", within=60)  # type: ignore[misc]
+            await_(lambda node=node: node.said(TWIN), f"that {node.file.stem} is told of the other")  # type: ignore[misc]
         assert any(TWIN in words for words in mirror.status["degraded"])
         twin.up.stop(within=45)
-        await_(lambda: not mirror.status.get("degraded", [""]), "that it is over", within=90)
+        await_(lambda: not mirror.status.get("degraded", [""]), "that it is over")
         await_more(world.sink, "twins", PER_SECOND)
         sent = load.stop()
     last = await_whole(world.source, world.sink, "twins")

@@ -27,7 +27,7 @@ def test_workers_killed_under_load_lose_nothing_and_keep_the_order(
         for node in (bridge.sealer, bridge.mirror, bridge.sealer):
             await_more(world.sink, "load", PER_SECOND)
             killed = node.kill_worker()
-            await_(lambda: _is_back(node, killed), f"a new worker of {node.identity}", within=90)  # noqa: B023
+            await_(lambda: _is_back(node, killed), f"a new worker of {node.identity}")  # noqa: B023
         sent = load.stop()
     last = await_whole(world.source, world.sink, "load")
     record_property("comparison", str(last))

@@ -74,4 +74,4 @@ def test_kafkas_own_group_tool_shows_how_far_sealing_is(bridge: Bridge) -> None:
     ends = {partition: len(records) for partition, records in read_all(world.source, "orders").items()}
     assert sum(ends.values()) > 0
     wanted = {partition: (str(end), "0") for partition, end in ends.items()}
-    await_(lambda: shown() == wanted, f"positions {wanted}, and no lag", within=30)
+    await_(lambda: shown() == wanted, f"positions {wanted}, and no lag")

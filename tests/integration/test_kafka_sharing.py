@@ -39,7 +39,7 @@ def test_a_second_member_shares_the_work_and_records_stay_complete(
     with Load(world.source, topic, 500) as load:
         await_more(world.sink, topic, 500)
         second.start()
-        await_(lambda: shared([first, second], topic), "lanes shared by both workers", within=90, every=0.3)
+        await_(lambda: shared([first, second], topic), "lanes shared by both workers", every=0.3)
         await_more(world.sink, topic, 1000)
         sent = load.stop()
     together = await_whole(world.source, world.sink, topic)
@@ -48,7 +48,7 @@ def test_a_second_member_shares_the_work_and_records_stay_complete(
     _code, seconds = second.up.stop(within=30)
     record_property("stopped in", seconds)
     # A static member that stops keeps its lanes until its session has ended, in case it comes back.
-    await_(lambda: len(first.status.get("lanes", [])) == LANES, "all lanes with the first again", within=60)
+    await_(lambda: len(first.status.get("lanes", [])) == LANES, "all lanes with the first again")
     with Load(world.source, topic, 500, first=sent) as load:
         await_more(world.sink, topic, 1000)
         sent += load.stop()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
-from kafka_world import await_
+from kafka_world import WITHIN, await_
 
 if TYPE_CHECKING:
     from kafka_cluster import KafkaCluster
@@ -141,7 +141,7 @@ def _id_of(cluster: KafkaCluster, topic: str) -> str:
     return str(admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(60).topic_id)
 
 
-def await_count(cluster: KafkaCluster, topic: str, count: int, within: float = 90.0) -> None:
+def await_count(cluster: KafkaCluster, topic: str, count: int, within: float = WITHIN) -> None:
     """Wait until a topic has so many records, or more."""
     seen: list[int] = []
 
@@ -200,7 +200,7 @@ def compare(source: Partitions, sink: Partitions) -> Comparison:
     return Comparison(sum(map(len, source.values())), missing, foreign, disordered, duplicates)
 
 
-def await_more(cluster: KafkaCluster, topic: str, count: int, within: float = 90.0) -> None:
+def await_more(cluster: KafkaCluster, topic: str, count: int, within: float = WITHIN) -> None:
     """Wait until so many more records are in a topic than there are now."""
     there: list[int] = []
 
@@ -213,7 +213,7 @@ def await_more(cluster: KafkaCluster, topic: str, count: int, within: float = 90
     await_count(cluster, topic, there[0] + count, within)
 
 
-def await_whole(source: KafkaCluster, sink: KafkaCluster, topic: str, within: float = 90.0) -> Comparison:
+def await_whole(source: KafkaCluster, sink: KafkaCluster, topic: str, within: float = WITHIN) -> Comparison:
     """Wait until nothing of a topic is missing at the sink; gives the last comparison, also when time is up."""
     ours, until = read_all(source, topic), time.monotonic() + within
     while True:
