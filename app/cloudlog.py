@@ -140,20 +140,26 @@ class CloudLog:
     ) -> Iterator[CloudRecord | None]:
         """Give the records from an offset on (None: the first), and None whenever there is nothing for half a second.
 
-        Ends only with ``to_end``, at the high watermark of a fetch: the one end that every broker tells truly.
+        Ends only with ``to_end``, at the high watermark of a fetch: the one end that every broker tells truly. It is
+        that of the first fetch that brought something, so that reading ends where records keep coming.
         Raises `Failure` when the topic is missing or reading it is forbidden.
         """
         if topic not in self._met:
             self.wait(topic)
         # From 0 where no offset is named: a cloud that has deleted so far says so, and the first it keeps comes next.
         # To ask for the beginning instead costs half a second each time, in librdkafka.
-        with self._consumer(TopicPartition(topic, partition, offset or 0), quick=to_end) as read:
+        place = TopicPartition(topic, partition, offset or 0)
+        with self._consumer(place, quick=to_end) as read:
+            end = -1
             while True:
                 message = read.poll(POLL_S)
                 error = message.error() if message is not None else self._failed
                 if message is not None and error is None:
                     self._say_back()
-                    yield _record(message)
+                    end = end if end >= 0 else read.get_watermark_offsets(place, cached=True)[1]
+                    yield (record := _record(message))
+                    if to_end and 0 <= end <= record.offset + 1:
+                        return
                     continue
                 if error is not None and error.code() == _END:
                     self._say_back()

@@ -382,6 +382,21 @@ def test_a_broker_that_is_away_is_said_once_and_waited_for() -> None:
     log.close()
 
 
+def test_reading_to_the_end_ends_where_records_keep_coming() -> None:
+    with EmbeddedBroker() as broker, CloudLog(Cluster(broker.bootstrap, embedded=True), print) as log:
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        admin.create_topics([NewTopic("acme.requests", 1, 1)])["acme.requests"].result()
+        for number in range(3):
+            log.publish("acme.requests", b"%d" % number, b"before")
+        seen = 0
+        for record in log.follow("acme.requests", to_end=True):
+            if record is not None:
+                log.publish("acme.requests", b"%d" % (3 + seen), b"one more for each that was read")
+                seen += 1
+            assert seen < 100
+        assert seen == 3
+
+
 def test_a_follower_that_loses_its_broker_says_so_once_and_goes_on() -> None:
     said: list[str] = []
     with EmbeddedBroker() as broker:

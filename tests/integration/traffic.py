@@ -47,17 +47,21 @@ def read_all(cluster: KafkaCluster, topic: str, *, raw: bool = False) -> dict[in
         if shown.error is not None:
             return {}
         found = {partition: [] for partition in shown.partitions}
+        ends = {partition: _ends(consumer, topic, partition)[1] for partition in found}
         consumer.assign([TopicPartition(topic, partition, 0) for partition in found])
         open_ones = set(found)
         while open_ones:
             message = consumer.poll(20)
             assert message is not None, f"{topic} cannot be read to its end"
-            partition = message.partition()
+            partition, offset = message.partition(), message.offset()
             assert partition is not None
+            assert offset is not None
             if message.error() is not None:
                 open_ones.discard(partition)
                 continue
             found[partition].append(message if raw else _seen(message))
+            if offset + 1 >= ends[partition]:  # where records keep coming no fetch may ever find the end
+                open_ones.discard(partition)
     finally:
         consumer.close()
     return found
@@ -91,14 +95,14 @@ def count_of(cluster: KafkaCluster, topic: str) -> int:
         shown = consumer.list_topics(topic, timeout=20).topics[topic]
         if shown.error is not None:
             return 0
-        known = _counted.setdefault((_id_of(cluster, topic), topic), {})
+        known, ends = _counted.setdefault((_id_of(cluster, topic), topic), {}), {}
         for partition in shown.partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)
+            low, high = ends[partition] = _ends(consumer, topic, partition)
             start, position, _count = known.get(partition, (-1, -1, 0))
             if start != low or not low <= position <= high:
                 known[partition] = low, low, 0
         consumer.assign([TopicPartition(topic, partition, known[partition][1]) for partition in shown.partitions])
-        _count_on(consumer, known, set(shown.partitions))
+        _count_on(consumer, known, {partition: high for partition, (_low, high) in ends.items()})
         return sum(known[partition][2] for partition in shown.partitions)
     finally:
         consumer.close()
@@ -116,7 +120,15 @@ def taken(consumer: Consumer, within: float) -> list[Message]:
             return messages
 
 
-def _count_on(consumer: Consumer, known: dict[int, tuple[int, int, int]], left: set[int]) -> None:
+def _ends(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """The offsets of a partition's log start, and after its last committed record."""
+    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)
+    return low, high
+
+
+def _count_on(consumer: Consumer, known: dict[int, tuple[int, int, int]], ends: dict[int, int]) -> None:
+    """Count up to these ends: where records keep coming no fetch may ever find that there is no more."""
+    left = set(ends)
     while left:
         messages = taken(consumer, 20)
         if not messages:
@@ -133,6 +145,8 @@ def _count_on(consumer: Consumer, known: dict[int, tuple[int, int, int]], left: 
                 left.discard(partition)
             else:
                 known[partition] = start, offset + 1, count + 1
+                if offset + 1 >= ends[partition]:
+                    left.discard(partition)
 
 
 def _id_of(cluster: KafkaCluster, topic: str) -> str:
