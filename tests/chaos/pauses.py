@@ -49,7 +49,7 @@ class Pauses(threading.Thread):
         for each, future in self._admin.list_offsets(wanted, isolation_level=level, request_timeout=2).items():
             try:
                 end = future.result(5).offset
-            except KafkaException:  # its broker is away, or its topic is not there yet
+            except (KafkaException, TimeoutError):  # its broker is away, or its topic is not there yet
                 continue
             place = (each.topic, each.partition)
             if end != self._ends.get(place):
