@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kafka_cluster import KafkaCluster
 
 _EVERY: Final = 0.1  # seconds
+_ANSWERS: Final = 3.0  # seconds for all answers of one look together
 _IN_HAND: Final = 3.0  # seconds after a kill in which what was on its way still comes
 _SILENT: Final = 1.5  # seconds: a partition that has got nothing for so long before a kill tells nothing of it
 
@@ -45,10 +46,10 @@ class Pauses(threading.Thread):
     def _look(self) -> None:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         wanted = dict.fromkeys((TopicPartition(*place) for place in self._places), latest)
-        level = IsolationLevel.READ_COMMITTED
+        level, until = IsolationLevel.READ_COMMITTED, time.monotonic() + _ANSWERS
         for each, future in self._admin.list_offsets(wanted, isolation_level=level, request_timeout=2).items():
             try:
-                end = future.result(5).offset
+                end = future.result(max(until - time.monotonic(), 0)).offset
             except (KafkaException, TimeoutError):  # its broker is away, or its topic is not there yet
                 continue
             place = (each.topic, each.partition)
