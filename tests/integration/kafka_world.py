@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # Seconds. Of two machines one is three times as slow; a deadline costs nothing where all is well.
 COMMAND_WITHIN: Final = 120.0
-READY_WITHIN: Final = 150.0
 WITHIN: Final = 150.0
 LANES: Final = 16
 _PR_SET_PDEATHSIG: Final = 1
@@ -136,7 +135,7 @@ class Node:
             self.await_ready()
         return self
 
-    def await_ready(self, within: float = READY_WITHIN) -> None:
+    def await_ready(self, within: float = WITHIN) -> None:
         until = time.monotonic() + within
         while not self.status.get("ready"):
             assert time.monotonic() < until, f"{self.identity} is not ready: {self.status}\n{self.up.text[-3000:]}"

@@ -99,14 +99,14 @@ def test_metrics_are_what_passed_and_ready_is_what_the_cloud_allows(clusters: Cl
             await_(lambda node=node: "the cloud cluster does not answer" in ready(node)[1], "away")
             assert ready(node)[0] == 503
             assert get(node, "/health/live")[0] == 200
-            await_(lambda node=node: lost(node) > told[node.identity][0], "its loss told")
+            await_(lambda node=node: lost(node) > told[node.identity][0], "its loss told", within=15)
             assert figure(node, "cluster_up", cluster="cloud") == 0
             assert figure(node, "cluster_up", cluster="local") == 1
     finally:
         clusters.cloud.start()
     for node in nodes:
         await_(lambda node=node: ready(node)[0] == 200, "ready again")
-        await_(lambda node=node: node.said("ready again") > told[node.identity][1], "its return told")
+        await_(lambda node=node: node.said("ready again") > told[node.identity][1], "its return told", within=15)
         assert lost(node) <= told[node.identity][0] + 2  # once, and once more where it flickers
 
 

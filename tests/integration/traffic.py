@@ -95,14 +95,15 @@ def count_of(cluster: KafkaCluster, topic: str) -> int:
         shown = consumer.list_topics(topic, timeout=20).topics[topic]
         if shown.error is not None:
             return 0
-        known, ends = _counted.setdefault((_id_of(cluster, topic), topic), {}), {}
+        known = _counted.setdefault((_id_of(cluster, topic), topic), {})
+        ends: dict[int, int] = {}
         for partition in shown.partitions:
-            low, high = ends[partition] = _ends(consumer, topic, partition)
+            low, ends[partition] = _ends(consumer, topic, partition)
             start, position, _count = known.get(partition, (-1, -1, 0))
-            if start != low or not low <= position <= high:
+            if start != low or not low <= position <= ends[partition]:
                 known[partition] = low, low, 0
         consumer.assign([TopicPartition(topic, partition, known[partition][1]) for partition in shown.partitions])
-        _count_on(consumer, known, {partition: high for partition, (_low, high) in ends.items()})
+        _count_on(consumer, known, ends)
         return sum(known[partition][2] for partition in shown.partitions)
     finally:
         consumer.close()
