@@ -269,7 +269,8 @@ def test_statements_that_were_passed_over_once_are_read_when_envelopes_wait_for_
             await sealer.start()
             world.berlin.send(some(3))
             await until(lambda: world.envelopes.end and log.end)
-            mirror.control._seats["acme.sessions"].offset = log.end  # as if a batch had said that it stands there
+            # As if a batch had said that it stands there.
+            mirror.control._following._seats["acme.sessions"].offset = log.end
             log.show()
             await until(lambda: mirror.refused.get("parked"))
             assert not world.paris.got()

@@ -28,6 +28,7 @@ from sealwire.agents import (
     clock,
     control,
     exactly_once,
+    following,
     healer,
     lane_sink,
     lanes,
@@ -348,6 +349,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (sink, "_TRY_AGAIN", 0.05),
         (control, "_JUDGE_AGAIN_EVERY", 0.05),
         (control, "_AGAIN", 0.05),
+        (following, "_AGAIN", 0.05),
         (exactly_once, "_OPEN_FOR", 0.01),
         (lane_sink, "_LOOK_AGAIN", 0.02),
         (lane_sink, "_BEGIN_AGAIN", 0.2),
@@ -361,7 +363,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def with_fake_admins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the questions of administrators answered from memory."""
-    monkeypatch.setattr(control, "Admin", FakeAdmin)
+    monkeypatch.setattr(following, "Admin", FakeAdmin)
     monkeypatch.setattr(sink, "Admin", FakeAdmin)
     monkeypatch.setattr(room, "Admin", FakeAdmin)
     monkeypatch.setattr(FakeAdmin, "may_ask", True)
