@@ -16,6 +16,8 @@ from sealwire.app.faults import CONFIGURATION, did_you_mean
 COMMANDS: Final = {
     "demo": ("demo", "demo", "Show sealing and opening on three embedded brokers."),
     "project": ("commands_project", "project", "Make a project and its topics in the cloud."),
+    "root": ("commands_root", "root", "Change the root, offline: draft, show, sign, finish."),
+    "escrow": ("commands_root", "escrow", "Make a recovery key that a root may name."),
     "ticket": ("commands_project", "ticket", "Make a one-time ticket that admits an identity."),
     "authority": ("commands_project", "authority", "Admit identities: answer their requests."),
     "identity": ("commands_member", "identity", "Make an identity for a worker."),

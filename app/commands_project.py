@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -12,11 +11,13 @@ from sealwire.app import options, papers, topics
 from sealwire.app import project as projects
 from sealwire.app.authority import Authority
 from sealwire.app.cloudlog import CloudLog
+from sealwire.app.commands_root import escrow_option
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.files import write_whole
 from sealwire.app.lockdir import DirectoryLock
+from sealwire.app.moment import length
 from sealwire.app.names import plain_problem
-from sealwire.app.office import Office, publish_root
+from sealwire.app.office import Office, publish_roots
 from sealwire.app.options import say
 from sealwire.app.project import now_ms
 from sealwire.keys import identity as identities
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BOOTSTRAP: Final = "bootstrap"  # the setting of the books that tickets carry
-_UNITS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_MOST_LIFE: Final = 90 * _UNITS["d"]
+_MOST_LIFE: Final = 90 * projects.DAY
 _MOST_VALUE: Final = 200  # characters of an attribute's value
 
 
@@ -40,15 +40,22 @@ def project() -> None:
 @project.command("create")
 @click.argument("name")
 @options.project_directory
-def project_create(name: str, directory: Path) -> None:
-    """Make a project here, offline: root, authority key and books."""
-    made = projects.create(name, directory)
+@click.option("--root-keys", default=1, show_default=True, help="How many root keys there are, each in a file.")
+@click.option("--threshold", type=int, help="How many of them must sign the next root. Default: more than half.")
+@click.option("--escrow", multiple=True, metavar="NAME=PUBLIC_FILE", help="Name a key of `sealwire escrow create`.")
+def project_create(name: str, directory: Path, root_keys: int, threshold: int | None, escrow: tuple[str, ...]) -> None:
+    """Make a project here, offline: root, root keys, authority key and books."""
+    named = [escrow_option(each) for each in escrow]
+    made = projects.create(name, directory, root_keys=root_keys, threshold=threshold, escrow=named)
     click.echo(made.id.hex())
-    say(
-        f"Project {name} is made in {directory.resolve()}; above is its id. Move {projects.ROOT_KEY} to a place that\n"
-        f"is offline: only the next root needs it.\n"
-        f"Next: sealwire project cloud --bootstrap HOST:PORT [--kafka-config FILE]"
-    )
+    say(f"Project {name} is made in {directory.resolve()}; above is its id.")
+    files = [file.name for file in projects.root_key_files(directory, root_keys)]
+    if root_keys == 1:
+        say(f"Move {files[0]} to a place that is offline: only the next root needs it, the authority runs without.")
+    else:
+        say(f"Carry {', '.join(files)} away, each to another holder and disk, offline:")
+        say(f"{made.root.threshold} of them sign the next root, and only that needs them: the authority runs without.")
+    say("Next: sealwire project cloud --bootstrap HOST:PORT [--kafka-config FILE]")
 
 
 @project.command("cloud")
@@ -61,11 +68,11 @@ def project_cloud(directory: Path, cloud: options.CloudOptions) -> None:
     cluster = cloud.cluster(books.setting(BOOTSTRAP) or "")
     made = topics.make_project_topics(cluster, opened.name)
     with CloudLog(cluster, say) as log:
-        published = publish_root(opened, log)
+        published = publish_roots(opened, log)
     books.note(BOOTSTRAP, cluster.bootstrap)
     books.close()
     say(f"topics made: {', '.join(made) or 'none, they were there'}")
-    say("root 1 published" if published else "root 1 was there")
+    say(f"root {opened.root.version} {'published' if published else 'was there'}")
     say("Next: sealwire ticket create --attribute role=member --attribute site=SITE > NAME.ticket")
     say(f"and, where requests are to be answered: sealwire authority run --bootstrap {cluster.bootstrap}")
 
@@ -90,7 +97,7 @@ def ticket_create(
 ) -> None:
     """Make a one-time ticket, and print it: `> producer1.ticket`."""
     found = _attributes(attributes)
-    life = _life(expires)
+    life = length(expires, "--expires", _MOST_LIFE)
     opened = projects.open_project(directory)
     books = opened.books()
     address = bootstrap or books.setting(BOOTSTRAP) or ""
@@ -157,7 +164,7 @@ def authority_admit(request: Path, answer: Path, directory: Path) -> None:
     finally:
         books.close()
     try:
-        write_whole(answer, papers.write(papers.ANSWER, [verdict.answer, opened.root.statement]), 0o644)
+        write_whole(answer, papers.write(papers.ANSWER, [verdict.answer, *opened.chain]), 0o644)
     except OSError as error:
         raise Failure(f"{answer} cannot be written: {error.strerror}.", "Run again: the answer stays.") from None
     say(verdict.words)
@@ -192,11 +199,3 @@ def _attributes(pairs: tuple[str, ...]) -> dict[str, str]:
             raise Failure(f"--attribute {pair} {problem}.", "Like: --attribute site=berlin", code=CONFIGURATION)
         found[name] = value
     return found
-
-
-def _life(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
-    life = int(match[1]) * _UNITS[match[2]] if match else 0
-    if not 0 < life <= _MOST_LIFE:
-        raise Failure(f"--expires {text} is no time of up to 90 days.", "Like 30m, 24h or 7d.", code=CONFIGURATION)
-    return life

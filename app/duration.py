@@ -1,4 +1,4 @@
-"""Lengths of time in a YAML: a number and its unit, as 60s, 5m or 2h."""
+"""Lengths of time in a YAML and on a command line: a number and its unit, as 60s, 5m or 2h."""
 
 from __future__ import annotations
 
@@ -21,15 +21,20 @@ def seconds(section: Section, setting: str, default: int, least: int, most: int)
     if node is None:
         return default
     text = node.value if isinstance(node, yaml.ScalarNode) else ""
-    match = _DURATION.fullmatch(text)
-    if match is None:
+    found = length(text)
+    if found is None:
         section.fault(setting, f"'{text[:40]}' is no length of time" if text else "must be a length of time", cure)
         return default
-    found = int(match[1]) * _UNITS[match[2]]
     if not least <= found <= most:
         section.fault(setting, f"must be from {shown(least)} to {shown(most)}, not {text}")
         return default
     return found
+
+
+def length(text: str) -> int | None:
+    """Read a length, in seconds; None for what is none."""
+    match = _DURATION.fullmatch(text)
+    return int(match[1]) * _UNITS[match[2]] if match else None
 
 
 def shown(length: int) -> str:

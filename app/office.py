@@ -34,15 +34,18 @@ def member_key(member_id: bytes) -> bytes:
     return b"member/" + member_id.hex().encode()
 
 
-def publish_root(project: Project, log: CloudLog) -> bool:
-    """Publish the root where the control topic lacks it; tells whether that was needed."""
+def publish_roots(project: Project, log: CloudLog) -> list[int]:
+    """Publish each root that the control topic lacks, from the first on; gives their versions."""
     control, _, _ = project_topics(project.name)
-    root = project.root
     found = {record.record_key: record.value for record in log.read_whole(control)}
-    if found.get(root_key(root.version)) == root.statement:
-        return False
-    log.publish(control, root_key(root.version), root.statement)
-    return True
+    lacking = [
+        (version, statement)
+        for version, statement in enumerate(project.chain, 1)
+        if found.get(root_key(version)) != statement
+    ]
+    for version, statement in lacking:
+        log.publish(control, root_key(version), statement)
+    return [version for version, _ in lacking]
 
 
 class Office:
@@ -81,8 +84,8 @@ class Office:
 
     def _publish_what_lacks(self) -> None:
         """Publish the root, and each credential that the control topic lacks: an answer given by hand, a killed run."""
-        if publish_root(self._project, self._log):
-            self._say("published the root")
+        for version in publish_roots(self._project, self._log):
+            self._say(f"published root {version}")
         found = {record.record_key: record.value for record in self._log.read_whole(self._control)}
         for member in self._authority.books.members():
             if found.get(member_key(member.member_id)) != member.credential:

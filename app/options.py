@@ -123,6 +123,16 @@ def identity(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def agreed(question: str, *, yes: bool) -> None:
+    """Ask a person, unless told `--yes`; raises `Failure` where the answer is no, or there is nobody to ask."""
+    try:
+        sure = yes or click.confirm(question, default=False, err=True)
+    except click.Abort:
+        sure = False
+    if not sure:
+        raise Failure("Nothing was changed.", "Answer y, or give --yes.")
+
+
 @contextmanager
 def ends_on_signals() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the block quietly."""

@@ -1,8 +1,9 @@
-"""Requests and answers as files, for sites that enrol by hand: text that survives a mail, and says when it was cut.
+"""Statements as files, to be carried by hand: text that survives a mail, and says when it was cut.
 
     BEGIN line | base64 of (u32 length | statement) each | END line
 
-A request's file holds one statement; an answer's holds the answer and the root that its reader needs to check it.
+A request's file holds one statement; an answer's holds the answer and the roots that its reader needs to check it, from
+the first on; a root draft's holds the draft and the roots that it follows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 REQUEST: Final = "REQUEST"
 ANSWER: Final = "ANSWER"
-MOST: Final = 256 * 1024
+DRAFT: Final = "ROOT DRAFT"
+MOST: Final = 4 << 20  # bytes: a chain of a hundred roots, each with escrow keys
 _LENGTH: Final = struct.Struct(">I")
 _LINE: Final = 64
 

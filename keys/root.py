@@ -15,6 +15,7 @@ last credential under it has been replaced, and the backlog under those delivere
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -85,6 +86,28 @@ class Root(RootFields, frozen=True, dict=True):
         return public
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A root on its way through its holders' hands: signed by none, some or all; each signature is good."""
+
+    fields: RootFields
+    former: Root = field(repr=False)
+    statement: bytes = field(repr=False)
+    signed: bytes = field(repr=False)  # what signatures cover
+    entries: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+
+    def signed_by(self, public: bytes) -> bool:
+        """Tell whether this root key has signed."""
+        return primitives.sha256(public) in dict(self.entries)
+
+    @property
+    def lacking(self) -> tuple[int, int]:
+        """How many signatures are still to come of the former root's keys, and of the new one's."""
+        signed = dict(self.entries).keys()
+        former, new = (each.threshold - len(signed & _by_digest(each).keys()) for each in (self.former, self.fields))
+        return max(0, former), max(0, new)
+
+
 _DECODER: Final = msgspec.msgpack.Decoder(RootFields)
 
 
@@ -151,13 +174,43 @@ def read_first(statement: bytes, pinned: bytes | None = None) -> Root:
 def read_next(statement: bytes, former: Root) -> Root:
     """Read the root that follows `former`, signed by the thresholds of both; raise `Rejected` for anything else."""
     frame = wire.read(statement, Type.ROOT, former.project_id)
+    fields = _following(frame, former)
+    _check_thresholds(frame, fields, former)
+    return _root(fields, frame, former.project_id, statement)
+
+
+def _following(frame: Frame, former: Root) -> RootFields:
     fields = _fields(frame)
     if fields.version != former.version + 1:
         raise Rejected(Reason.OUTDATED, f"root {fields.version} does not follow root {former.version}")
     if fields.former != former.digest:
         raise Rejected(Reason.FORK, f"root {fields.version} follows another root {former.version}")
-    _check_thresholds(frame, fields, former)
-    return _root(fields, frame, former.project_id, statement)
+    return fields
+
+
+def read_draft(statement: bytes, former: Root, *copies: bytes) -> Draft:
+    """Read a root that its holders sign one after the other, with the signatures of copies of it; `make_next` drafts.
+
+    Raises `Rejected` where one is no root after `former`, where a signature is not good or of neither root's keys, and
+    (fork) where a copy does not say the same.
+    """
+    frame = wire.read(statement, Type.ROOT, former.project_id)
+    fields = _following(frame, former)
+    for copy in copies:
+        other = wire.read(copy, Type.ROOT, former.project_id)
+        if other.signed != frame.signed:
+            raise Rejected(Reason.FORK, "two drafts that do not say the same")
+        _check_signatures(other, [former, fields])
+        statement = wire.cosign(statement, dict(other.entries))
+    frame = wire.read(statement, Type.ROOT, former.project_id)
+    _check_signatures(frame, [former, fields])
+    return Draft(fields, former, statement, frame.signed, frame.entries)
+
+
+def sign(draft: Draft, signer: SigningKey) -> Draft:
+    """Sign a draft with one more root key; raise `Rejected` (unknown-signer) for a key of neither root."""
+    entry = {primitives.sha256(signer.public): signer.sign(draft.signed)}
+    return read_draft(wire.cosign(draft.statement, entry), draft.former)
 
 
 def read_pinned(statement: bytes, project: bytes, digest: bytes | None = None) -> Root:
@@ -216,6 +269,18 @@ def _check_thresholds(
 ) -> None:
     """Check every signature, and that enough are of each root; `strangers` may sign too where the former is unknown."""
     roots = [fields] if former is None else [former, fields]
+    _check_signatures(frame, roots, strangers=strangers)
+    signed = dict(frame.entries).keys()
+    for root in roots:
+        count = len(signed & _by_digest(root).keys())
+        if count < root.threshold:
+            raise Rejected(
+                Reason.UNKNOWN_SIGNER,
+                f"signed by {count} keys of root {root.version}, which asks for {root.threshold}",
+            )
+
+
+def _check_signatures(frame: Frame, roots: Sequence[RootFields], *, strangers: bool = False) -> None:
     signers = [_by_digest(root) for root in roots]
     for digest, signature in frame.entries:
         public = next((known[digest] for known in signers if digest in known), None)
@@ -225,13 +290,6 @@ def _check_thresholds(
             raise Rejected(Reason.UNKNOWN_SIGNER, f"{digest.hex()[:16]} is no root key")
         if not primitives.verify(public, frame.signed, signature):
             raise Rejected(Reason.BAD_SIGNATURE, f"not the signature of root key {digest.hex()[:16]}")
-    signed = {digest for digest, _ in frame.entries}
-    for root, known in zip(roots, signers, strict=True):
-        if len(signed & known.keys()) < root.threshold:
-            raise Rejected(
-                Reason.UNKNOWN_SIGNER,
-                f"signed by {len(signed & known.keys())} keys of root {root.version}, which asks for {root.threshold}",
-            )
 
 
 def _by_digest(root: RootFields) -> dict[bytes, bytes]:

@@ -26,7 +26,7 @@ from sealwire.keys.primitives import SIGNATURE_SIZE, SUITE
 from sealwire.keys.reason import Misuse, Reason, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sealwire.keys.primitives import SigningKey
 
@@ -185,8 +185,19 @@ def write(kind: Type, project_id: bytes, fields: Fields, signers: Iterable[Signi
 def finish(kind: Type, before: bytes, signers: Iterable[SigningKey]) -> bytes:
     """Sign the bytes up to the count and append count and entries."""
     signed = LABELS[kind] + before
-    entries = sorted({primitives.sha256(signer.public): signer.sign(signed) for signer in signers}.items())
-    statement = b"".join((before, bytes((len(entries),)), *(part for entry in entries for part in entry)))
+    return _closed(kind, before, {primitives.sha256(signer.public): signer.sign(signed) for signer in signers})
+
+
+def cosign(statement: bytes, entries: Mapping[bytes, bytes]) -> bytes:
+    """Give a statement with more signatures, by signing key digest, beside those it has; `Rejected` for no frame."""
+    kind = type_of(statement)
+    frame = read(statement, kind, statement[5:37])
+    return _closed(kind, statement[: len(frame.signed) - LABEL_SIZE], {**dict(frame.entries), **entries})
+
+
+def _closed(kind: Type, before: bytes, entries: Mapping[bytes, bytes]) -> bytes:
+    rising = sorted(entries.items())
+    statement = b"".join((before, bytes((len(rising),)), *(part for entry in rising for part in entry)))
     if len(statement) > CAPS[kind]:
         raise Misuse(f"a {kind.name} of {len(statement)} bytes; the most is {CAPS[kind]}")
     return statement

@@ -94,9 +94,9 @@ def test_a_project_directory_that_is_none_is_said_with_the_cure(here: Path, caps
         (["-a", "si te=x"], "cannot be an attribute's name"),
         (["-a", "role=a", "-a", "role=b"], "twice"),
         (["-a", "role="], "needs a value"),
-        (["--expires", "soon"], "no time of up to 90 days"),
-        (["--expires", "91d"], "no time of up to 90 days"),
-        (["--expires", "0h"], "no time of up to 90 days"),
+        (["--expires", "soon"], "no time of up to 90d"),
+        (["--expires", "91d"], "no time of up to 90d"),
+        (["--expires", "0h"], "no time of up to 90d"),
     ],
 )
 def test_a_ticket_that_cannot_be_is_refused_in_words(

@@ -22,7 +22,7 @@ from sealwire.app.embedded import EmbeddedBroker
 from sealwire.app.enrolment import Enrolled, Enrolment, read_ticket
 from sealwire.app.faults import Failure
 from sealwire.app.names import project_topics
-from sealwire.app.office import Office, member_key, publish_root, root_key
+from sealwire.app.office import Office, member_key, publish_roots, root_key
 from sealwire.app.project import Project, now_ms
 from sealwire.app.vault import Vault, create_vault, open_vault, vault_file
 from sealwire.keys import identity as identities
@@ -113,7 +113,7 @@ def world(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[World]:
     for made in admin.create_topics([NewTopic(topic, 1, 1) for topic in project_topics(name)]).values():
         made.result()
     found = World(projects.create(name, tmp_path / "project"), broker.bootstrap, tmp_path)
-    publish_root(found.project, found.log)
+    publish_roots(found.project, found.log)
     yield found
     found.log.close()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from statement_world import AUTHORITY, DAY, NOW, OFFLINE, PROJECT, ROOT, ROOT_BYTES, YEAR, flips, signing
 
 from sealwire.keys import root, wire
-from sealwire.keys.primitives import ED25519
+from sealwire.keys.primitives import ED25519, SigningKey
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.root import Root, RootFields
 from sealwire.keys.wire import Type
@@ -158,3 +158,52 @@ def test_a_pinned_root_may_be_signed_by_keys_of_a_former_root_that_is_not_known_
     changed = fields(root_keys=tuple((ED25519, signer.public) for signer in NEW), threshold=2)
     statement = root.make_next(ROOT, changed, [*OFFLINE[:2], *NEW])
     assert root.read_pinned(statement, PROJECT, root.read_next(statement, ROOT).digest).version == 2
+
+
+def drafted(*signers: SigningKey, **changes: object) -> root.Draft:
+    draft = root.read_draft(root.make_next(ROOT, fields(**changes), []), ROOT)
+    for signer in signers:
+        draft = root.sign(draft, signer)
+    return draft
+
+
+def test_a_draft_signed_by_one_after_the_other_is_the_root_that_all_sign_at_once() -> None:
+    keys = tuple((ED25519, signer.public) for signer in NEW)
+    draft = drafted(NEW[1], OFFLINE[2], NEW[0], OFFLINE[0], root_keys=keys, threshold=2)
+    at_once = root.make_next(ROOT, fields(root_keys=keys, threshold=2), [OFFLINE[0], OFFLINE[2], *NEW])
+    assert draft.statement == at_once
+    assert root.read_next(draft.statement, ROOT).version == 2
+
+
+@pytest.mark.parametrize(
+    ("signers", "lacking"), [([], (2, 2)), (OFFLINE[:1], (1, 2)), (NEW, (2, 0)), ([*OFFLINE, *NEW], (0, 0))]
+)
+def test_a_draft_counts_what_it_lacks_of_both_roots(signers: list[SigningKey], lacking: tuple[int, int]) -> None:
+    draft = drafted(*signers, root_keys=tuple((ED25519, signer.public) for signer in NEW), threshold=2)
+    assert draft.lacking == lacking
+    assert [draft.signed_by(each.public) for each in (*OFFLINE, *NEW)] == [each in signers for each in (*OFFLINE, *NEW)]
+    if lacking != (0, 0):
+        assert refusal(draft.statement) is Reason.UNKNOWN_SIGNER
+
+
+def test_copies_of_a_draft_are_joined_and_another_draft_is_a_fork() -> None:
+    first, second = drafted(OFFLINE[0]), drafted(OFFLINE[1])
+    assert root.read_draft(first.statement, ROOT, second.statement).statement == drafted(*OFFLINE[:2]).statement
+    with pytest.raises(Rejected) as caught:
+        root.read_draft(first.statement, ROOT, drafted(OFFLINE[1], threshold=1).statement)
+    assert caught.value.reason is Reason.FORK
+
+
+@pytest.mark.parametrize("where", [0, 1])
+def test_a_stranger_s_and_a_bad_signature_are_refused_in_a_draft_and_in_its_copies(where: int) -> None:
+    good = drafted().statement
+    for bad, reason in (
+        (root.make_next(ROOT, fields(), [signing("stranger")]), Reason.UNKNOWN_SIGNER),
+        (drafted(OFFLINE[0]).statement[:-1] + b"\0", Reason.BAD_SIGNATURE),
+    ):
+        with pytest.raises(Rejected) as caught:
+            root.read_draft(*((bad, ROOT) if where == 0 else (good, ROOT, bad)))
+        assert caught.value.reason is reason
+    with pytest.raises(Rejected) as caught:
+        root.sign(drafted(), signing("stranger"))
+    assert caught.value.reason is Reason.UNKNOWN_SIGNER
