@@ -70,7 +70,7 @@ class SealWork:
                 )
                 side.trouble[route.cloud_topic] = lacking
                 side.say(lacking)
-            side.senders.cover(route.channel, route.cloud_topic)
+            side.senders.cover(route)
             for partition in dealt(route.source_topic, source.partitions, self._lane.number, side.settings.lanes):
                 there.add((route.source_topic, partition, route.channel))
                 few = _too_few(route, partition, cloud)

@@ -153,7 +153,7 @@ class Sealing(Side):
 
     def snapshot(self) -> dict[str, Any]:
         """Describe channels and source partitions."""
-        channels = []
+        channels, unknown = [], self.senders.readership.unknown()
         for channel, why in self.senders.why.items():
             sending = self.senders.current(channel)
             channels.append(
@@ -162,7 +162,7 @@ class Sealing(Side):
                     "session": sending.outbound.id.hex() if sending else "",
                     "readers": len(sending.readers) if sending else 0,
                     "session_age_ms": clock.now() - sending.outbound.made_at if sending else None,
-                    "why": why,
+                    "why": why or unknown.get(channel, ""),
                 }
             )
         rows = [seat.row(self.settings.site) for work in self._works() for seat in work.seats.values()]

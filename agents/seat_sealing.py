@@ -212,7 +212,7 @@ class SeatSealing:
         side.counters["records"] += chunk.record_count
         side.counters["bytes"] += used
         side.tallies[route.channel].taken.add(chunk.record_count, used)
-        sending.sealed += used
+        side.senders.count(sending, used)
         sending.in_flight += 1
         self._spawn(self._send(seat, seat.sent(chunk.next), chunk, buffer, used, sending))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sealwire.agents import clock
+from sealwire.agents.readership import Readership
 from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys import grant, progress, session
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealwire.agents.control import Control
-    from sealwire.agents.settings import Settings
+    from sealwire.agents.settings import SealRoute, Settings
     from sealwire.keys.keypackage import KeyPackage
     from sealwire.keys.progress import TopicProgress
     from sealwire.keys.session import OutboundSession
@@ -64,18 +65,14 @@ class Senders:
         self._settings, self._control = settings, control
         self._on_session, self._progress_of = on_session, progress_of
         self.on_stated: Callable[[OutboundSession, tuple[TopicProgress, ...]], None] = lambda _outbound, _topics: None
-        self._channels: dict[str, set[str]] = {}
-        for route in settings.seal:
-            self._channels.setdefault(route.channel, set()).add(route.cloud_topic)
-        for pattern in settings.seal_patterns:
-            self._channels.setdefault(pattern.channel, set())
+        self.readership = Readership(settings, control)
         self._sending: dict[str, Sending] = {}
         self._replaced: list[tuple[str, Sending]] = []  # those that have not said their last word
         self._numbers: dict[str, int] = {}
         self._used: dict[bytes, int] = {}
         self._news, self._unnamed = asyncio.Event(), asyncio.Event()
         self.why: dict[str, str] = {
-            channel: "no session yet" if topics else "" for channel, topics in self._channels.items()
+            channel: "no session yet" if self.readership.topics(channel) else "" for channel in self.readership
         }
 
     def current(self, channel: str) -> Sending | None:
@@ -85,21 +82,27 @@ class Senders:
             return sending
         return None
 
+    def count(self, sending: Sending, used: int) -> None:
+        """Count the bytes of an envelope that was sealed in a session; enough of them bring the next one at once."""
+        sending.sealed += used
+        if sending.sealed >= self._settings.lifetimes.session.bytes:
+            self._news.set()
+
     def news(self) -> None:
         """Look at the readers again soon."""
         self._news.set()
 
-    def cover(self, channel: str, cloud_topic: str) -> None:
+    def cover(self, route: SealRoute) -> None:
         """Seal for one more cloud topic: from now on only under a session whose readers may all read it.
 
         A topic stays covered for as long as the worker lives, so a session is never granted to more than may read all.
         """
-        if cloud_topic in self._channels[channel]:
+        channel = route.channel
+        if not self.readership.cover(channel, route.cloud_topic, route.readers):
             return
-        self._channels[channel].add(cloud_topic)
         self.why[channel] = self.why[channel] or ("" if channel in self._sending else "no session yet")
         sending = self._sending.get(channel)
-        if sending is not None and not sending.reader_ids <= {member for member, _ in self.readers(channel)}:
+        if sending is not None and not sending.reader_ids <= {member for member, _ in self.readership.of(channel)}:
             self._end(channel, "its readers change with its topics: a new session begins")
         self.news()
 
@@ -112,7 +115,7 @@ class Senders:
         while True:
             self._news.clear()
             good = True
-            for channel in [each for each, topics in self._channels.items() if topics]:
+            for channel in [each for each in self.readership if self.readership.topics(each)]:
                 good = await self._look(channel) and good
             await self._say_last_words()
             try:
@@ -133,15 +136,8 @@ class Senders:
                 if clock.now() < sending.outbound.not_after:
                     await self._say_progress(channel, sending)
 
-    def readers(self, channel: str) -> tuple[tuple[bytes, KeyPackage], ...]:
-        """Return who may read every cloud topic of the channel now."""
-        now, trust = clock.now(), self._control.trust
-        # One session seals for all of them: who may not read one of them is granted none of them.
-        allowed = [dict(trust.readers(channel, cloud_topic, now)) for cloud_topic in sorted(self._channels[channel])]
-        return tuple(each for each in sorted(allowed[0].items()) if all(each[0] in others for others in allowed[1:]))
-
     async def _look(self, channel: str) -> bool:
-        readers = self.readers(channel)
+        readers = self.readership.of(channel)
         sending = self._sending.get(channel)
         if not readers:
             self._end(channel, "no reader is enrolled for this channel: sealing holds, the source keeps the data")
@@ -153,7 +149,8 @@ class Senders:
         if sending is not None and sending.reader_ids == frozenset(member for member, _ in readers):
             idle = sending.sealed == sending.sealed_before
             sending.sealed_before = sending.sealed
-            if not session.due(sending.outbound, clock.now(), sending.sealed, idle=idle):
+            rules = self._settings.lifetimes.session
+            if not session.due(sending.outbound, clock.now(), sending.sealed, idle=idle, rules=rules):
                 return True
         try:
             await self._begin(channel, readers, credential.statement)

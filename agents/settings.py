@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from sealwire.keys.keypackage import GRACE
+from sealwire.keys.secrets import HOLD
+from sealwire.keys.session import Rules
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -29,14 +33,34 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class Lifetimes:
+    """How long secrets live (ms).
+
+    ``keep`` is how long a session's secret stays when everything of it is delivered, ``hold_secrets`` how long after
+    the session's end at most, ``receive_grace`` how long a receiving key stays when its window is over. ``session``
+    says when a sender begins its next one, ``identity`` is the age at which an identity key is replaced.
+    """
+
+    keep: int = 0
+    receive_grace: int = GRACE
+    hold_secrets: int = HOLD
+    session: Rules = field(default_factory=Rules)
+    identity: int = 30 * 24 * 3600 * 1000
+
+
+@dataclass(frozen=True)
 class SealRoute:
-    """A mapping of the sealing side: one local topic into one cloud topic, under one channel."""
+    """A mapping of the sealing side: one local topic into one cloud topic, under one channel.
+
+    ``readers`` names the only members that are granted its sessions, of those that the charter allows; None: all.
+    """
 
     channel: str
     source_topic: str
     cloud_topic: str
     compress: bool = True
     padding: bool = False
+    readers: tuple[str, ...] | None = None
 
     @property
     def reads(self) -> str:
@@ -58,10 +82,11 @@ class SealPattern:
     to: str
     compress: bool = True
     padding: bool = False
+    readers: tuple[str, ...] | None = None
 
     def route(self, source_topic: str, cloud_topic: str) -> SealRoute:
         """Give the route of one match."""
-        return SealRoute(self.channel, source_topic, cloud_topic, compress=self.compress, padding=self.padding)
+        return SealRoute(self.channel, source_topic, cloud_topic, self.compress, self.padding, self.readers)
 
 
 @dataclass(frozen=True)
@@ -131,6 +156,7 @@ class Settings:
     linger_ms: int = 10
     chunk_bytes: int = 900_000
     in_flight_bytes: int = 48 * 1024 * 1024
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
     web_port: int = 0
     web_host: str = "127.0.0.1"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from sealwire.agents.settings import Cluster, Direction, How, Settings
-from sealwire.app import clientfile, crossing, machine, names, together
+from sealwire.agents.settings import Cluster, Direction, How, Lifetimes, Settings
+from sealwire.app import clientfile, crossing, lifetimes, machine, names, together
 from sealwire.app.document import Findings, Section, Word, read_document
 from sealwire.app.faults import Fault, Faults
 from sealwire.app.machine import DIRECTIONS, LOCALHOST, path_of
@@ -47,6 +47,7 @@ class Node:
     log_format: str = "text"
     web_host: str = LOCALHOST
     manage_topics: bool = False
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
 
     @property
     def one_cluster(self) -> bool:
@@ -91,6 +92,7 @@ class Node:
             delivery=self.delivery,
             lanes=self.lanes,
             linger_ms=self.linger_ms,
+            lifetimes=self.lifetimes,
             web_port=self.web_ports[direction],
             web_host=self.web_host,
         )
@@ -140,6 +142,7 @@ def _read_node(document: Section, path: Path, findings: Findings) -> Node | None
     manage_topics = document.flag("manage_topics", default=False)
     log_format = document.choice("log_format", LOG_FORMATS, "text")
     web_host = machine.web_host(document)
+    lives = lifetimes.read(document)
     document.close()
     if findings.faults or local is None or cloud is None:
         return None
@@ -160,6 +163,7 @@ def _read_node(document: Section, path: Path, findings: Findings) -> Node | None
         log_format=log_format.text if log_format else "text",
         web_host=web_host,
         manage_topics=manage_topics,
+        lifetimes=lives,
     )
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import yaml
+
 from sealwire.agents import patterns
 from sealwire.agents.settings import How, OpenPattern, OpenRoute, SealPattern, SealRoute
 from sealwire.app import duration
-from sealwire.app.names import channel_problem, topic_problem
+from sealwire.app.document import kind
+from sealwire.app.names import channel_problem, identity_problem, topic_problem
 
 if TYPE_CHECKING:
-    import yaml
-
     from sealwire.app.document import Section, Word
     from sealwire.app.names import Rule
 
@@ -25,10 +26,7 @@ STALE_AFTER: Final = (
     60  # seconds, and the least: of it senders need one half, a word every 30 s, and delivery the other
 )
 LONGEST_STALE_AFTER: Final = 24 * 3600
-LATER: Final = tuple(
-    (name, "remove it")
-    for name in ("backfill", "hold_secrets", "keep", "layout", "max_hole", "readers", "receive_grace")
-)
+LATER: Final = tuple((name, "remove it") for name in ("backfill", "layout", "max_hole"))
 EXACTLY_ONCE_EMBEDDED: Final = "the embedded broker has no transactions, so it can never deliver exactly once"
 DELIVERIES: Final[tuple[How, ...]] = ("exactly-once", "at-least-once")
 
@@ -42,10 +40,11 @@ class SealMapping:
     cloud_topic: str
     compress: bool = True
     padding: bool = False
+    readers: tuple[str, ...] | None = None  # who alone is granted it, of those that the charter allows
 
     def route(self) -> SealRoute:
         """Give the mapping as the agents know it."""
-        return SealRoute(self.channel, self.topic, self.cloud_topic, compress=self.compress, padding=self.padding)
+        return SealRoute(self.channel, self.topic, self.cloud_topic, self.compress, self.padding, self.readers)
 
     @property
     def by_pattern(self) -> bool:
@@ -54,7 +53,7 @@ class SealMapping:
 
     def pattern(self) -> SealPattern:
         """Give a mapping by regular expression as the agents know it."""
-        return SealPattern(self.channel, self.topic, self.cloud_topic, compress=self.compress, padding=self.padding)
+        return SealPattern(self.channel, self.topic, self.cloud_topic, self.compress, self.padding, self.readers)
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,7 @@ def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
     delivery = section.choice("delivery", DELIVERIES, how)
     begin = section.choice("begin", ("log-start", "anywhere"), "log-start")
     stale_after = duration.seconds(section, "stale_after", STALE_AFTER, STALE_AFTER, LONGEST_STALE_AFTER)
+    readers = _readers(section)
     if delivery and delivery.text == "exactly-once" and embedded:
         section.fault("delivery", f"exactly-once: {EXACTLY_ONCE_EMBEDDED}")
     if opening and not sealing:
@@ -150,13 +150,40 @@ def _read_entry(section: Section, *, embedded: bool) -> Entry | None:
         return Entry(mapping, section, source.node)
     plain = compress is not None and compress.text == "none"
     padded = padding is not None and padding.text == "padme"
-    sealed = SealMapping(channel.text, source.text, target.text, compress=not plain, padding=padded)
+    sealed = SealMapping(channel.text, source.text, target.text, not plain, padded, readers)
     return Entry(sealed, section, source.node)
 
 
 def delivery_of(*, embedded: bool) -> How:
     """Say how a site delivers whose mappings do not: exactly once wherever its broker can."""
     return "at-least-once" if embedded else "exactly-once"
+
+
+def _readers(section: Section) -> tuple[str, ...] | None:
+    """Read who alone is granted what is sealed here; None where the mapping does not say."""
+    cure = "readers: [NAME, NAME], names of members as they were enrolled"
+    node = section.value("readers", cure=cure)
+    if node is not None and not section.has("seal"):
+        section.fault("readers", "is for sealing: whoever seals says who may read", "remove it")
+    if node is None or not section.has("seal"):
+        return None
+    if not isinstance(node, yaml.SequenceNode) or not node.value:
+        empty = isinstance(node, yaml.SequenceNode)
+        section.fault(
+            "readers", "is an empty list: nobody could read" if empty else f"must be a list, not {kind(node)}", cure
+        )
+        return None
+    names: list[str] = []
+    for each in node.value:
+        if not isinstance(each, yaml.ScalarNode) or each.tag != "tag:yaml.org,2002:str":
+            section.fault("readers", f"a name must be text, not {kind(each)}", cure)
+        elif problem := identity_problem(each.value):
+            section.fault("readers", problem, cure)
+        elif each.value in names:
+            section.fault("readers", f"'{each.value}' stands twice", "keep one of them")
+        else:
+            names.append(each.value)
+    return tuple(sorted(names))
 
 
 def _wrong_side(section: Section, why: str, **settings: Word | None) -> None:

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 MINUTE: Final = 60 * 1000
 LIFE: Final = 60 * MINUTE  # the longest time from made_at to not_after
-BUSY_AGE: Final = 10 * MINUTE  # a new one after this, where there is traffic
-IDLE_AGE: Final = LIFE - 5 * MINUTE  # and after this in any case, so that the next is known before this one ends
-BYTES: Final = 64 << 30
+IDLE_AGE: Final = LIFE - 5 * MINUTE  # the latest, so that the next one is known before this one ends
 COMMITMENT: Final = "sealwire v1 session id"
 
 
@@ -59,6 +57,20 @@ class Claim(SessionFields, frozen=True):
     digest: bytes
     entry: bytes  # who signed, and the signature
     sender: Credential
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When a sender begins its next session. What would let one end before the next is there is `Misuse`."""
+
+    busy_age: int = 10 * MINUTE  # ms after its beginning, where there is traffic
+    idle_age: int = IDLE_AGE  # ms after its beginning in any case
+    bytes: int = 64 << 30  # sealed in it
+
+    def __post_init__(self) -> None:
+        """Check them."""
+        if not (0 < self.busy_age <= self.idle_age <= IDLE_AGE and self.bytes > 0):
+            raise Misuse(f"sessions cannot be begun by {self}")
 
 
 @dataclass(frozen=True)
@@ -185,14 +197,14 @@ def start(
     return session, statement
 
 
-def due(outbound: OutboundSession, now: int, sealed_bytes: int, *, idle: bool) -> bool:
+def due(outbound: OutboundSession, now: int, sealed_bytes: int, *, idle: bool, rules: Rules = Rules()) -> bool:
     """Tell whether it is time for the next session.
 
-    That is after 10 minutes where there is traffic, after 55 even when idle, after 64 GiB, and when the clock went back
-    behind this one's beginning.
+    That is after `busy_age` where there is traffic, after `idle_age` in any case, after `bytes`, and when the clock
+    went back behind this one's beginning.
     """
     age = now - outbound.made_at
-    return age < 0 or age >= (IDLE_AGE if idle else BUSY_AGE) or sealed_bytes >= BYTES
+    return age < 0 or age >= (rules.idle_age if idle else rules.busy_age) or sealed_bytes >= rules.bytes
 
 
 def peek(statement: bytes, project_id: bytes) -> SessionFields:

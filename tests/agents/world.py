@@ -435,11 +435,15 @@ class World:
 
     # Workers
 
-    def sealer(self, store: Store | None = None, *, route: SealRoute = ORDERS, **changes: Any) -> Station:
+    def sealer(
+        self, store: Store | None = None, *, route: SealRoute = ORDERS, by_name: bool = True, **changes: Any
+    ) -> Station:
         """A sealing worker in Berlin, not started."""
         settings = self._settings("seal", self.berlin, **changes)
         return self._station(
-            self.berlin, replace(settings, seal=(route,)), store or self.member(self._name("s"), "berlin")
+            self.berlin,
+            replace(settings, seal=(route,) if by_name else ()),
+            store or self.member(self._name("s"), "berlin"),
         )
 
     def mirror(self, store: Store | None = None, *, route: OpenRoute = OPEN_ORDERS, **changes: Any) -> Station:

@@ -242,7 +242,13 @@ def test_a_site_delivers_in_one_way(tmp_path: Path) -> None:
         ("channel: a, seal: x, to: c.x, delivery: at-least-once", "is for opening"),
         ("channel: a, open: c.x, to: x, compress: none", "is for sealing"),
         ("channel: a, seal: x, to: c.x, compress: gzip", "must be zstd or none"),
-        ("channel: a, seal: x, to: c.x, readers: [b]", "is not in this release"),
+        ("channel: a, seal: x, to: c.x, max_hole: 5", "is not in this release"),
+        ("channel: a, open: c.x, to: x, readers: [b]", "is for sealing"),
+        ("channel: a, seal: x, to: c.x, readers: []", "is an empty list: nobody could read"),
+        ("channel: a, seal: x, to: c.x, readers: b", "must be a list, not text"),
+        ("channel: a, seal: x, to: c.x, readers: [7]", "a name must be text, not a number"),
+        ("channel: a, seal: x, to: c.x, readers: ['b c']", "cannot be a name"),
+        ("channel: a, seal: x, to: c.x, readers: [b, b]", "'b' stands twice"),
         ("channel: a, seal: x, to: c.x, clour: red", "is not a setting"),
         ("channel: 'a b', seal: x, to: c.x", "mappings[0].channel: 'a b' cannot be a name"),
     ],
@@ -264,6 +270,16 @@ def test_entries_that_are_no_entries_are_refused(tmp_path: Path) -> None:
         found = load(path)
         assert not isinstance(found, Node)
         assert any(words in str(fault) for fault in found)
+
+
+def test_the_only_readers_of_a_mapping_reach_the_agents_of_a_pattern_too(tmp_path: Path) -> None:
+    named = "channel: a, seal: x, to: c.x, readers: [paris2, paris1]"
+    by_pattern = "channel: b, seal: '^y[.](.*)$', to: 'c.y.\\1', readers: [rome]"
+    node = read(tmp_path, named, by_pattern, "channel: c, seal: z, to: c.z")
+    assert isinstance(node, Node)
+    settings = node.settings("seal")
+    assert [route.readers for route in settings.seal] == [("paris1", "paris2"), None]
+    assert settings.seal_patterns[0].route("y.1", "c.y.1").readers == ("rome",)
 
 
 def test_compression_and_padding_reach_the_agents(tmp_path: Path) -> None:
