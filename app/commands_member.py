@@ -10,7 +10,7 @@ import click
 
 from sealwire.app import options
 from sealwire.app.cloudlog import CloudLog
-from sealwire.app.custody import make_key_file
+from sealwire.app.custody import Kind, make_key_file
 from sealwire.app.enrolment import WAIT_S, Enrolled, Enrolment, read_ticket
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.inspect import stamp
@@ -44,9 +44,39 @@ def identity_create(name: str, state: Path, custody: Custody) -> None:
     with _create(name, state, custody) as vault:
         click.echo(vault.load().fingerprint)
     say(f"Identity {name} is made in {vault.file.parent}; above is its fingerprint.")
-    if custody.key_file:
-        say(f"Its vault opens with {custody.key_file}: keep that on another disk, and keep a copy.")
+    say(_keep(custody))
     say(f"Next: sealwire enroll {name}.ticket --identity {name}")
+
+
+@identity.command("custody")
+@click.argument("name")
+@options.identity
+@options.next_custody
+def identity_custody(name: str, state: Path, custody: Custody, following: Custody | None) -> None:
+    """Put the vault of an identity under another secret. Its worker must not run meanwhile.
+
+    The vault is opened as the options without `to-` say, and sealed anew as those with `to-` say.
+    """
+    if following is None:
+        raise Failure(
+            "Under what shall it be?",
+            "Give one of --to-key-file, --to-passphrase, --to-passphrase-file, --to-credential and --to-key-command.",
+            code=CONFIGURATION,
+        )
+    with open_vault(vault_file(state, name), custody) as vault:
+        _make_key_file(following)
+        vault.put_under(following)
+    say(_keep(following))
+    say(f"The former {custody} opens it no more. It opens copies of the vault that were made before: destroy both.")
+    say("If the node's YAML says otherwise: set its `vault:` before the worker is started.")
+
+
+def _keep(custody: Custody) -> str:
+    """Say what opens a vault now, and what follows for whoever has to keep that."""
+    if custody.key_file:
+        return f"Its vault opens with {custody.key_file}: keep that on another disk, and keep a copy."
+    what = "the passphrase" if custody.kind is Kind.PASSPHRASE else f"what comes of {custody}"
+    return f"Its vault opens with {what}: without that nothing opens it, so keep a copy where it is safe."
 
 
 @click.command()
@@ -137,8 +167,12 @@ def _create(name: str, state: Path, custody: Custody) -> Vault:
     if problem:
         raise Failure(f"The identity's name {problem}.", code=CONFIGURATION)
     try:
-        if custody.key_file:
-            make_key_file(custody.key_file)
+        _make_key_file(custody)
         return create_vault(vault_file(state, name), custody, Secrets.begin(identities.create(os.urandom, now_ms())))
     except OSError as error:
         raise Failure(f"The identity cannot be made in {state}: {error.strerror}.", code=CONFIGURATION) from None
+
+
+def _make_key_file(custody: Custody) -> None:
+    if custody.key_file:
+        make_key_file(custody.key_file)

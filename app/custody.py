@@ -1,21 +1,23 @@
-"""Under what a vault is sealed: a key file or a passphrase; where it comes from, and what a bad one is told.
+"""Under what a vault is sealed: 32 bytes or a passphrase; where they come from, and what a bad one is told.
 
-Neither ever comes from the command line or the environment: both can be read by others of the same machine.
+Neither ever comes from the command line or the environment: both can be read by others of the same machine. The 32
+bytes are in a key file, in a credential that systemd hands to a unit, or on the standard output of a command. They open
+the vault wherever they come from: a copy that is kept offline opens it when a TPM is broken.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import getpass
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
 from nacl import pwhash
 
+from sealwire.app import keycommand
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.files import check_private, sync_directory
 from sealwire.keys import primitives
@@ -30,6 +32,24 @@ class Kind(IntEnum):
 
     KEY_FILE = 1
     PASSPHRASE = 2
+    CREDENTIAL = 3
+    COMMAND = 4
+
+    def opens(self, other: Kind) -> bool:
+        """Tell whether a custody of this kind can open a vault made under another: a passphrase, or 32 bytes."""
+        return (self is Kind.PASSPHRASE) == (other is Kind.PASSPHRASE)
+
+    def __str__(self) -> str:
+        """Name it for a person."""
+        return _NAMES[self]
+
+
+_NAMES: Final = {
+    Kind.KEY_FILE: "a key file",
+    Kind.PASSPHRASE: "a passphrase",
+    Kind.CREDENTIAL: "a credential of systemd's",
+    Kind.COMMAND: "a command",
+}
 
 
 @dataclass(frozen=True)
@@ -50,35 +70,62 @@ MOST_COST: Final = Cost(16, 1 << 30)
 class Custody:
     """Where the outermost secret of a vault comes from. At most one field is set; none: ask on the terminal.
 
-    ``passphrase_fd`` is an inherited pipe that is read to its end, once.
+    ``passphrase_fd`` is an inherited pipe that is read to its end, once. ``credential`` names a file of the unit's
+    credentials. ``command`` is a program with its arguments, none of them secret.
     """
 
     key_file: Path | None = None
     passphrase_file: Path | None = None
     passphrase_fd: int | None = None
+    credential: str | None = None
+    command: tuple[str, ...] = field(default=(), repr=False)  # an argument that should not be there is not shown
 
     @property
     def kind(self) -> Kind:
         """What a vault made under this custody says of itself."""
-        return Kind.KEY_FILE if self.key_file else Kind.PASSPHRASE
+        if self.key_file:
+            return Kind.KEY_FILE
+        if self.credential:
+            return Kind.CREDENTIAL
+        return Kind.COMMAND if self.command else Kind.PASSPHRASE
+
+    @property
+    def asks(self) -> bool:
+        """Whether somebody has to be asked for a passphrase."""
+        return self == Custody()
 
     def __str__(self) -> str:
         """Name the custody, never its secret."""
         if self.key_file:
             return f"key file {self.key_file}"
-        if self.passphrase_file:
-            return f"passphrase in {self.passphrase_file}"
-        return "passphrase"
+        if self.credential:
+            return f"credential {self.credential}"
+        if self.command:
+            return f"command {self.command[0]}"
+        return f"passphrase in {self.passphrase_file}" if self.passphrase_file else "passphrase"
 
-    def sealing_secret(self, salt: bytes, cost: Cost, *, asking_for: str, twice: bool = False) -> bytes:
+    def sealing_secret(self, salt: bytes, cost: Cost, *, asking_for: str, new: bool = False) -> bytes:
         """Give the 32 bytes that open a vault with this salt; raises `Failure` where there is no secret to be had.
 
-        ``asking_for`` is what a prompt names; ``twice`` asks again, as for a new passphrase.
+        ``asking_for`` is what a prompt names. A ``new`` secret is got twice: a passphrase that was mistyped, or a
+        command that prints something else each time, would open nothing afterwards.
         """
-        if self.key_file:
-            return primitives.hkdf(read_key_file(self.key_file), salt, "sealwire vault v1 key file")
-        passphrase = self._passphrase(asking_for, twice=twice)
-        return pwhash.argon2id.kdf(KEY_SIZE, passphrase, salt, opslimit=cost.passes, memlimit=cost.memory)
+        if self.kind is Kind.PASSPHRASE:
+            passphrase = self._passphrase(asking_for, twice=new)
+            return pwhash.argon2id.kdf(KEY_SIZE, passphrase, salt, opslimit=cost.passes, memlimit=cost.memory)
+        outermost = self._outermost()
+        if new and self.command and self._outermost() != outermost:
+            raise Failure(
+                f"The {self} prints something else each time: a vault under it could not be opened again.",
+                "Nothing was written. Name one that prints the same 32 bytes for ever.",
+                code=CONFIGURATION,
+            )
+        return primitives.hkdf(outermost, salt, "sealwire vault v1 key file")
+
+    def _outermost(self) -> bytes:
+        if self.command:
+            return _read_command(self.command)
+        return read_key_file(self.key_file) if self.key_file else _read_credential(self.credential or "")
 
     def _passphrase(self, asking_for: str, *, twice: bool) -> bytes:
         if self.passphrase_file:
@@ -112,8 +159,8 @@ def credentials_directory() -> Path:
 
 def make_key_file(path: Path) -> bool:
     """Make a key file of 32 random bytes in base64, mode 0600; False where there is one already, which is kept."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         read_key_file(path)
@@ -128,22 +175,53 @@ def make_key_file(path: Path) -> bool:
     return True
 
 
-def read_key_file(path: Path) -> bytes:
-    """Read a key file: 32 bytes, raw or in base64, in a file that only its owner can read. Raises `Failure`."""
-    content = _read_private(path, "key file", 4096)
-    if len(content) == KEY_SIZE:
-        return content
-    try:
-        decoded = base64.b64decode(content.strip(), validate=True)
-    except binascii.Error:
-        decoded = b""
-    if len(decoded) != KEY_SIZE:
+def read_key_file(path: Path, what: str = "key file") -> bytes:
+    """Read a key file: 32 bytes, raw, in base64 or in hex, that only its owner can read. Raises `Failure`."""
+    found = _decoded(_read_private(path, what, 4096))
+    if found is None:
         raise Failure(
-            f"The key file {path} does not hold 32 bytes, raw or in base64.",
+            f"The {what} {path} does not hold 32 bytes, raw, in base64 or in hex.",
             "It is damaged, or another file: restore it from where it is kept. Without it the vault cannot be opened.",
             code=CONFIGURATION,
         )
-    return decoded
+    return found
+
+
+def _read_credential(name: str) -> bytes:
+    path = credentials_directory() / name
+    if not path.exists():
+        raise Failure(
+            f"There is no credential {name}: {path} is missing.",
+            f"systemd puts it there for a unit with LoadCredential={name}:FILE or LoadCredentialEncrypted={name}:FILE. "
+            "By hand: systemd-run, as docs/OPERATIONS.md shows.",
+            code=CONFIGURATION,
+        )
+    return read_key_file(path, "credential")
+
+
+def _read_command(words: tuple[str, ...]) -> bytes:
+    printed = keycommand.secret(words)
+    found = _decoded(printed)
+    if found is None:
+        raise Failure(
+            f"The command {words[0]}, which prints what opens the vault, printed {len(printed)} bytes: not 32 bytes, "
+            "raw, in base64 or in hex.",
+            "Nothing else may be on its standard output. Run it by hand, and count: COMMAND | wc -c",
+            code=CONFIGURATION,
+        )
+    return found
+
+
+def _decoded(content: bytes) -> bytes | None:
+    """Give 32 bytes that stand there raw, or as a line of base64 or hex: no two of these have one length."""
+    if len(content) == KEY_SIZE:
+        return content
+    line = content.strip()
+    try:
+        decoded = bytes.fromhex(line.decode()) if len(line) == 2 * KEY_SIZE else base64.b64decode(line, validate=True)
+    except ValueError:  # binascii.Error and UnicodeDecodeError are ones
+        return None
+    return decoded if len(decoded) == KEY_SIZE else None
 
 
 def _read_private(path: Path, what: str, most: int) -> bytes:

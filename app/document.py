@@ -64,22 +64,12 @@ class Section:
         self._missing: list[tuple[str, str]] = []
         for name_node, value in node.value:
             if not isinstance(name_node, yaml.ScalarNode):
-                findings.at(
-                    name_node,
-                    path,
-                    "a setting's name must be text",
-                    "a '{' or '[' too many?",
-                )
+                findings.at(name_node, path, "a setting's name must be text", "a '{' or '[' too many?")
                 continue
             name = name_node.value
             if name in self._entries:
                 first = self._entries[name][0].start_mark.line + 1
-                findings.at(
-                    name_node,
-                    self.name(name),
-                    f"stands twice, first in line {first}",
-                    "keep one of them",
-                )
+                findings.at(name_node, self.name(name), f"stands twice, first in line {first}", "keep one of them")
                 continue
             self._entries[name] = (name_node, value)
 
@@ -144,11 +134,7 @@ class Section:
             or not _DOWNCAST.fullmatch(node.value)
             or len(node.value) > 15  # noqa: PLR2004 - longer ones are out of any bounds here, and slow to convert
         ):
-            self.fault(
-                setting,
-                f"must be a whole number, not {kind(node)}",
-                f"from {least} to {most}",
-            )
+            self.fault(setting, f"must be a whole number, not {kind(node)}", f"from {least} to {most}")
             return default
         number = int(node.value)
         if not least <= number <= most:
@@ -176,28 +162,41 @@ class Section:
         self.fault(setting, f"must be a group of settings, not {kind(node)}", cure)
         return None
 
+    def words(self, setting: str, *, cure: str) -> list[Word]:
+        """Give a list of texts; empty when missing, or when one of them is none."""
+        entries = list(self._listed(setting, cure))
+        found = [
+            Word(entry.value, entry)
+            for _, entry in entries
+            if isinstance(entry, yaml.ScalarNode) and entry.tag == "tag:yaml.org,2002:str"
+        ]
+        for path, entry in entries:
+            if all(entry is not word.node for word in found):
+                hint = f"quote it: '{entry.value}'" if isinstance(entry, yaml.ScalarNode) else cure
+                self._findings.at(entry, path, f"must be text, not {kind(entry)}", hint)
+        return found if len(found) == len(entries) else []
+
     def sections(self, setting: str, *, cure: str = "") -> list[Section]:
         """Give the sections of a required list; what is no section is a fault and left out."""
-        node = self.value(setting, required=True, cure=cure)
-        if node is None:
-            return []
-        if not isinstance(node, yaml.SequenceNode):
-            self.fault(
-                setting,
-                f"must be a list, not {kind(node)}",
-                cure or "begin each entry with '- '",
-            )
-            return []
-        if not node.value:
-            self.fault(setting, "is an empty list", cure)
         found = []
-        for index, entry in enumerate(node.value):
-            path = f"{self.name(setting)}[{index}]"
+        for path, entry in self._listed(setting, cure, required=True):
             if isinstance(entry, yaml.MappingNode):
                 found.append(Section(entry, self._findings, path))
             else:
                 self._findings.at(entry, path, f"must be a group of settings, not {kind(entry)}", cure)
         return found
+
+    def _listed(self, setting: str, cure: str, *, required: bool = False) -> Iterable[tuple[str, yaml.Node]]:
+        node = self.value(setting, required=required, cure=cure)
+        if node is None:
+            return
+        if not isinstance(node, yaml.SequenceNode):
+            self.fault(setting, f"must be a list, not {kind(node)}", cure or "begin each entry with '- '")
+            return
+        if not node.value:
+            self.fault(setting, "is an empty list", cure)
+        for index, entry in enumerate(node.value):
+            yield f"{self.name(setting)}[{index}]", entry
 
     def close(self, later: Iterable[tuple[str, str]] = ()) -> None:
         """Name what is missing, and every setting that nobody asked for: mistyped, unknown, or of a later release."""

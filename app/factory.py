@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from sealwire.app import guard, logs, membership
 from sealwire.app.config import require
 from sealwire.app.custody import Custody
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from sealwire.agents.settings import Direction
     from sealwire.app.config import Node
+
+_log = structlog.stdlib.get_logger("sealwire.vault")
 
 NODE: Final = "SEALWIRE_NODE"  # names the YAML
 PASSPHRASE_FD: Final = "SEALWIRE_PASSPHRASE_FD"  # noqa: S105 - numbers an inherited pipe; the passphrase itself is never here
@@ -43,6 +47,12 @@ def build(node: Node, direction: Direction) -> faust.App:
         )
     logs.begin(node.log_level, node.log_format)
     vault = open_vault(node.directory(direction) / "vault", custody(node))
+    if vault.behind:
+        _log.warning(
+            "this vault is older than the one that was here: was it restored from a backup?",
+            vault=str(vault.file),
+            lacks_saves=vault.behind,
+        )
     membership.check(node, direction, vault.load())
     # Imported late: Faust takes half a second, and what is wrong with a YAML or a vault should be said at once.
     from sealwire.agents import worker  # noqa: PLC0415
@@ -54,9 +64,8 @@ def build(node: Node, direction: Direction) -> faust.App:
 
 def custody(node: Node) -> Custody:
     """Say how the vault is opened: as the YAML says, or by the passphrase that `sealwire up` asked for."""
-    asked = node.custody.key_file is None and node.custody.passphrase_file is None
     descriptor = os.environ.pop(PASSPHRASE_FD, "")
-    if asked and descriptor.isdecimal():
+    if node.custody.asks and descriptor.isdecimal():
         return Custody(passphrase_fd=int(descriptor))
     return node.custody
 

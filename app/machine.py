@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import yaml
 
 from sealwire.app import names
-from sealwire.app.custody import Custody, credentials_directory, default_key_file, default_state
+from sealwire.app.custody import Custody, default_key_file, default_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DIRECTIONS: Final[tuple[Direction, Direction]] = ("seal", "open")
 LOCALHOST: Final = "127.0.0.1"
+CUSTODIES: Final = ("key_file", "passphrase_file", "credential", "command", "passphrase")  # one of them opens a vault
 
 
 def web_ports(
@@ -71,22 +72,31 @@ def custody(document: Section, base: Path, state: Path) -> Custody:
     key_file = section.word("key_file")
     passphrase_file = section.word("passphrase_file")
     credential = section.word("credential")
+    command = section.words("command", cure="the program and each of its arguments: [tpm2_unseal, -c, 0x81018001]")
     asked = section.choice("passphrase", ("ask",), "a key file")
     if section.has("passphrase") and asked is None and section.node.value:
         section.fault("passphrase", "a passphrase never stands in a YAML", "name its file: passphrase_file: FILE")
-    given = [name for name in ("key_file", "passphrase_file", "credential", "passphrase") if section.has(name)]
-    if len(given) > 1:
-        section.fault(given[1], f"stands beside {given[0]}", "keep one of them")
+    given = [name for name in CUSTODIES if section.has(name)]
+    for more in given[1:]:
+        section.fault(more, f"stands beside {given[0]}", "keep one of them")
     section.close()
     if not given:
         section.fault("key_file", "nothing says what opens the vault", "vault: {key_file: FILE}")
-    if credential:
-        if "/" in credential.text:
-            section.fault("credential", "is a path", "the name that LoadCredential= gives it, or: key_file: FILE")
-        return Custody(key_file=credentials_directory() / credential.text)
-    if key_file:
-        return Custody(key_file=path_of(base, key_file))
-    return Custody(passphrase_file=path_of(base, passphrase_file)) if passphrase_file else Custody()
+    if credential and "/" in credential.text:
+        section.fault("credential", "is a path", "the name that LoadCredential= gives it, or: key_file: FILE")
+    if command and not command[0].text:
+        section.fault("command", "names no program", "begin with one")
+    return Custody(
+        path_of(base, key_file) if key_file else None,
+        path_of(base, passphrase_file) if passphrase_file else None,
+        credential=credential.text if credential else None,
+        command=tuple(_program(base, command[0]) if not at else word.text for at, word in enumerate(command)),
+    )
+
+
+def _program(base: Path, word: Word) -> str:
+    """Take a program with a '/' as relative to the YAML, as every path in it; one without is looked for in PATH."""
+    return str(path_of(base, word)) if "/" in word.text or word.text.startswith("~") else word.text
 
 
 def state_directory(document: Section, base: Path) -> Path:

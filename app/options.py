@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import signal
 import sys
 from contextlib import contextmanager
@@ -92,32 +93,67 @@ class CloudOptions:
         return clientfile.cluster(self._bootstrap, self._kafka_config, otherwise=otherwise, embedded=self._embedded)
 
 
+_CUSTODIES: Final[dict[str, dict[str, Any]]] = {
+    "key-file": {"type": FILE, "help": "a key file"},
+    "passphrase": {"is_flag": True, "help": "a passphrase: ask for it"},
+    "passphrase-file": {"type": FILE, "help": "the passphrase in this file (mode 0600)"},
+    "credential": {"metavar": "NAME", "help": "the credential that systemd hands to this unit under a name"},
+    "key-command": {"metavar": "COMMAND", "help": "what this command prints; no shell reads it"},
+}
+
+
+def _custody_options(prefix: str, under: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name, how in reversed(_CUSTODIES.items()):
+            default = " Default: STATE/vault.key." if not prefix and name == "key-file" else ""
+            command = click.option(f"--{prefix}{name}", **{**how, "help": f"{under} {how['help']}.{default}"})(command)
+        return command
+
+    return decorate
+
+
+def _custody(values: dict[str, Any], prefix: str) -> Custody | None:
+    """Take the options of a custody out of a command's values; None where none of them was given."""
+    given = {name: values.pop(f"{prefix}{name}".replace("-", "_")) for name in _CUSTODIES}
+    given = {name: value for name, value in given.items() if value is not None and value is not False}
+    if len(given) > 1:
+        options = [f"--{prefix}{name}" for name in _CUSTODIES]
+        raise Failure(
+            "A vault is under one thing.",
+            f"Give one of {', '.join(options[:-1])} and {options[-1]}.",
+            code=CONFIGURATION,
+        )
+    if not given:
+        return None
+    return Custody(
+        given.get("key-file"),
+        given.get("passphrase-file"),
+        credential=given.get("credential"),
+        command=_words(given.get("key-command"), f"--{prefix}key-command"),
+    )
+
+
+def _words(text: str | None, option: str) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise Failure(f"{option} cannot be taken apart: {error}.", "Close its quotes.", code=CONFIGURATION) from None
+    if not words or not words[0]:
+        raise Failure(f"{option} names no program.", f"Like: {option} 'tpm2_unseal -c 0x81018001'", code=CONFIGURATION)
+    return words
+
+
 def identity(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command `--state`, `--key-file`, `--passphrase` and `--passphrase-file`, as `state` and `custody`."""
+    """Give a command `--state` and the options of a custody, as `state` and `custody`."""
 
     @click.option("--state", type=DIRECTORY, help="Where identities live. Default: $SEALWIRE_STATE or ~/.sealwire.")
-    @click.option("--key-file", type=FILE, help="The vault's key file. Default: STATE/vault.key.")
-    @click.option("--passphrase", is_flag=True, help="The vault is under a passphrase: ask for it.")
-    @click.option("--passphrase-file", type=FILE, help="The vault is under the passphrase in this file (mode 0600).")
+    @_custody_options("", "The vault is under")
     @functools.wraps(command)
-    def wrapped(
-        *args: Any,  # noqa: ANN401
-        state: Path | None,
-        key_file: Path | None,
-        passphrase: bool,
-        passphrase_file: Path | None,
-        **rest: Any,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
-        if sum((key_file is not None, passphrase, passphrase_file is not None)) > 1:
-            raise Failure(
-                "A vault is under one thing.",
-                "Give one of --key-file, --passphrase and --passphrase-file.",
-                code=CONFIGURATION,
-            )
+    def wrapped(*args: Any, state: Path | None, **rest: Any) -> Any:  # noqa: ANN401
         state = state or default_state()
-        custody = Custody(key_file, passphrase_file)
-        if not (key_file or passphrase or passphrase_file):
-            custody = Custody(default_key_file(state))
+        custody = _custody(rest, "") or Custody(default_key_file(state))
         return command(*args, state=state, custody=custody, **rest)
 
     return wrapped
@@ -131,6 +167,17 @@ def agreed(question: str, *, yes: bool) -> None:
         sure = False
     if not sure:
         raise Failure("Nothing was changed.", "Answer y, or give --yes.")
+
+
+def next_custody(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of another custody, `--to-key-file` and so on, as `following: Custody | None`."""
+
+    @_custody_options("to-", "Put it under")
+    @functools.wraps(command)
+    def wrapped(*args: Any, **rest: Any) -> Any:  # noqa: ANN401
+        return command(*args, following=_custody(rest, "to-"), **rest)
+
+    return wrapped
 
 
 @contextmanager

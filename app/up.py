@@ -63,8 +63,7 @@ def workers(node: Node, ask: Callable[[str], str] = getpass.getpass) -> list[Wor
         environment = {**WORKER_ENVIRONMENT, **os.environ, NODE: str(node.path), "PYTHONUNBUFFERED": "1"}
         command = (sys.executable, "-m", "faust", "--quiet", "-A", MODULES[way], "worker", "--loglevel", "info")
         name = f"{way} {node.identities[way]}"
-        asked = node.custody.key_file is None and node.custody.passphrase_file is None
-        found.append(Worker(name, command, environment, _ask(ask, node.identities[way]) if asked else None))
+        found.append(Worker(name, command, environment, _ask(ask, node.identities[way]) if node.custody.asks else None))
     return found
 
 

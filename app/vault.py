@@ -1,29 +1,23 @@
 """The vault: all secrets of one identity in one sealed file, replaced as a whole or not at all.
 
-    file   = header | ciphertext | BLAKE3 of all before it (32 B)
-    header = "sealwire vault" | version u8 | custody kind u8 | passes u8 | memory u32 (KiB) | salt (16 B)
-             | generation u64 | member id (32 B) | name length u8 | name
-             | proof of the sealing secret (16 B) | nonce (24 B)
-    ciphertext = XChaCha20-Poly1305(sealing secret, nonce, Secrets, ad = header)
-
-Integers are big-endian. The closing digest needs no secret: it tells a damaged file from a wrong passphrase, and the
-proof tells a wrong passphrase from a file that somebody altered. The nonce is random each time: 192 bits bear that.
+`vaultfile.py` has its layout. The file is written aside, synced and renamed.
 """
 
 from __future__ import annotations
 
 import os
-import struct
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
 
 from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 
-from sealwire.app.custody import COST, MOST_COST, SALT_SIZE, Cost, Custody, Kind
+from sealwire.app import generation, vaultfile
+from sealwire.app.custody import COST, SALT_SIZE, Cost, Custody, Kind
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.files import check_private, write_whole
 from sealwire.app.lockdir import DirectoryLock
+from sealwire.app.vaultfile import Header
 from sealwire.keys import primitives
 from sealwire.keys.reason import Rejected
 from sealwire.keys.secrets import Secrets
@@ -31,33 +25,6 @@ from sealwire.keys.secrets import Secrets
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
-
-MAGIC: Final = b"sealwire vault"
-VERSION: Final = 1
-MOST: Final = 256 << 20  # bytes: more than a year of sessions; checked before anything is read
-_FIXED: Final = struct.Struct(">14sBBBI16sQ32sB")
-_PROOF: Final = 16
-_NONCE: Final = sodium.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
-_END: Final = primitives.DIGEST_SIZE
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a vault file says in the clear; all of it is authenticated once it opens."""
-
-    kind: Kind
-    cost: Cost
-    salt: bytes
-    generation: int
-    member_id: bytes
-    name: str
-
-    def encode(self) -> bytes:
-        """Give the bytes before proof and nonce."""
-        name = self.name.encode()
-        memory = self.cost.memory >> 10
-        fields = (VERSION, self.kind, self.cost.passes, memory, self.salt, self.generation, self.member_id, len(name))
-        return _FIXED.pack(MAGIC, *fields) + name
 
 
 def vault_file(state: Path, identity: str) -> Path:
@@ -86,20 +53,25 @@ def _create(file: Path, custody: Custody, secrets: Secrets, lock: DirectoryLock)
             "Use it, or take another name: its vault is never overwritten.",
             code=CONFIGURATION,
         )
-    cost = COST if custody.kind is Kind.PASSPHRASE else Cost(0, 0)
-    salt = os.urandom(SALT_SIZE)
-    secret = custody.sealing_secret(salt, cost, asking_for=f"identity '{name}'", twice=True)
+    cost, salt, secret = _begin(custody, f"identity '{name}'")
     header = Header(custody.kind, cost, salt, 0, secrets.identity.member_id, name)
     vault = Vault(file, header, secret, secrets, lock)
     vault.save(secrets)
     return vault
 
 
+def _begin(custody: Custody, asking_for: str) -> tuple[Cost, bytes, bytes]:
+    """Begin under a custody: what a guess costs, a new salt, and the sealing secret that comes of both."""
+    cost = COST if custody.kind is Kind.PASSPHRASE else Cost(0, 0)
+    salt = os.urandom(SALT_SIZE)
+    return cost, salt, custody.sealing_secret(salt, cost, asking_for=asking_for, new=True)
+
+
 def open_vault(file: Path, custody: Custody, *, lock: bool = True) -> Vault:
     """Open the vault of an identity, named as its directory is; holds the directory's lock unless told otherwise.
 
     Raises `Failure` in words of its own for each: missing, too open, damaged, of another identity, in use by another
-    process, under another custody, wrong passphrase or key file. The file is not touched.
+    process, under another custody, wrong passphrase, key file, credential or command. The file is not touched.
     """
     directory = file.parent
     if not file.exists():
@@ -122,7 +94,7 @@ def open_vault(file: Path, custody: Custody, *, lock: bool = True) -> Vault:
 
 def _open(file: Path, custody: Custody, lock: DirectoryLock | None) -> Vault:
     name = file.parent.name
-    header, proof, nonce, ciphertext = _read(file)
+    header, proof, nonce, ciphertext = vaultfile.read(file)
     if header.name != name:
         raise Failure(
             f"The vault {file} is of another identity: '{header.name}'.",
@@ -130,21 +102,23 @@ def _open(file: Path, custody: Custody, lock: DirectoryLock | None) -> Vault:
             f"{header.name}, or make a new one and enrol it.",
             code=CONFIGURATION,
         )
-    if header.kind is not custody.kind:
-        under, option = (
-            ("a key file", "key_file (--key-file)")
-            if header.kind is Kind.KEY_FILE
-            else ("a passphrase", "passphrase_file (--passphrase-file), or --passphrase to be asked")
+    if not custody.kind.opens(header.kind):
+        options = (
+            "passphrase_file (--passphrase-file), or --passphrase to be asked"
+            if header.kind is Kind.PASSPHRASE
+            else "key_file (--key-file), credential (--credential) or command (--key-command)"
         )
         raise Failure(
-            f"The vault {file} is under {under}, and not under a {custody}.", f"Name its {option}.", code=CONFIGURATION
+            f"The vault {file} is under {header.kind}, and not under a {custody}.",
+            f"Name its {options}.",
+            code=CONFIGURATION,
         )
     secret = custody.sealing_secret(header.salt, header.cost, asking_for=f"identity '{name}'")
-    if not sodium.sodium_memcmp(proof, _proof(secret)):
-        what = "passphrase" if header.kind is Kind.PASSPHRASE else f"key file ({custody.key_file})"
+    if not sodium.sodium_memcmp(proof, vaultfile.proof_of(secret)):
+        what = "passphrase" if header.kind is Kind.PASSPHRASE else f"{custody}"
         raise Failure(
             f"Wrong {what} for the vault {file}.",
-            "The file is whole, and was not touched. Try again with the one it was made with.",
+            f"The file is whole, and was not touched. Try again with the one that it was made under: {header.kind}.",
             code=CONFIGURATION,
         )
     ad = header.encode() + proof + nonce
@@ -152,14 +126,18 @@ def _open(file: Path, custody: Custody, lock: DirectoryLock | None) -> Vault:
         packed = sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(ciphertext, ad, nonce, secret)
         secrets = Secrets.decode(packed)
     except (CryptoError, Rejected):
-        _damaged(file, "it was altered, or written by another version")
+        vaultfile.damaged(file, "it was altered, or written by another version")
     if secrets.identity.member_id != header.member_id:
-        _damaged(file, "what it says outside is not what it holds")
+        vaultfile.damaged(file, "what it says outside is not what it holds")
     return Vault(file, header, secret, secrets, lock)
 
 
 class Vault:
-    """An open vault: the secret store of one worker. Only one process holds it; nothing of it is ever shown."""
+    """An open vault: the secret store of one worker. Only one process holds it; nothing of it is ever shown.
+
+    ``behind`` is how many later saves this file does not have, as far as is known here: above 0 it is an old backup
+    that was restored (`keys.restored` says what that means for a worker).
+    """
 
     def __init__(
         self, file: Path, header: Header, sealing_secret: bytes, secrets: Secrets, lock: DirectoryLock | None
@@ -170,6 +148,9 @@ class Vault:
         self._sealing_secret = sealing_secret
         self._secrets = secrets
         self._lock = lock
+        # Written by whoever held it before us, so at most ours: what is higher was in a file that is not here any more.
+        self._noted = generation.noted(file, header.member_id)
+        self.behind = max(0, self._noted - header.generation)
 
     def __repr__(self) -> str:
         """Name the file and nothing in it."""
@@ -202,12 +183,25 @@ class Vault:
         """
         if secrets.identity.member_id != self._header.member_id:
             raise Failure(f"Refused to write the secrets of another identity into the vault {self.file}.")
+        self._write(self._header, self._sealing_secret, secrets)
+
+    def put_under(self, custody: Custody) -> None:
+        """Seal it under another custody, with a new salt: when this returns the former secret opens it no more.
+
+        Raises `Failure` where the new secret is not to be had, and as `save` does; the file is then as it was, under
+        the former custody.
+        """
+        cost, salt, secret = _begin(custody, f"identity '{self._header.name}', the new one")
+        self._write(replace(self._header, kind=custody.kind, cost=cost, salt=salt), secret, self._secrets)
+
+    def _write(self, header: Header, sealing_secret: bytes, secrets: Secrets) -> None:
         self._refuse_older()
-        header = replace(self._header, generation=self._header.generation + 1)
-        nonce = os.urandom(_NONCE)
-        before = header.encode() + _proof(self._sealing_secret) + nonce
+        # Above all that was noted: a restored vault takes no number again, and is told of once.
+        header = replace(header, generation=max(header.generation, self._noted) + 1)
+        nonce = os.urandom(vaultfile.NONCE)
+        before = header.encode() + vaultfile.proof_of(sealing_secret) + nonce
         content = before + sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(
-            secrets.encode(), before, nonce, self._sealing_secret
+            secrets.encode(), before, nonce, sealing_secret
         )
         content += primitives.digest(content)
         try:
@@ -217,8 +211,8 @@ class Vault:
                 f"The vault {self.file} could not be written: {error.strerror}. The old one stands.",
                 "Make room on its disk, or make its directory writable for the user of this process.",
             ) from error
-        self._header = header
-        self._secrets = secrets
+        self._header, self._sealing_secret, self._secrets = header, sealing_secret, secrets
+        generation.note(self.file, header.member_id, header.generation)
 
     def close(self) -> None:
         """Free the directory for another process. The vault cannot be used afterwards."""
@@ -230,58 +224,9 @@ class Vault:
     def _refuse_older(self) -> None:
         if not self.file.exists():
             return
-        header, *_ = _read(self.file)
+        header, *_ = vaultfile.read(self.file)
         if header.member_id != self._header.member_id or header.generation > self._header.generation:
             raise Failure(
                 f"The vault {self.file} was changed by another process while this one held it. The newer one stands.",
                 "Does another machine share this directory, or was a file copied over it? One process an identity.",
             )
-
-
-def _read(file: Path) -> tuple[Header, bytes, bytes, bytes]:
-    """Take a vault file apart: header, proof, nonce, ciphertext. Whole and private, or `Failure`."""
-    try:
-        with file.open("rb") as source:
-            check_private(file, "vault", os.fstat(source.fileno()).st_mode)
-            content = source.read(MOST + 1)
-    except OSError as error:
-        raise Failure(
-            f"The vault {file} cannot be read: {error.strerror}.", "Run as its owner.", code=CONFIGURATION
-        ) from None
-    if not content.startswith(MAGIC):
-        _damaged(file, "it does not begin as a vault")
-    if len(content) > MOST or len(content) < _FIXED.size + _END:
-        _damaged(file, f"it has {len(content)} bytes")
-    if primitives.digest(memoryview(content)[:-_END]) != content[-_END:]:
-        _damaged(file, "it was cut or changed")
-    _, version, kind, passes, memory, salt, generation, member_id, name_size = _FIXED.unpack_from(content)
-    if version != VERSION:
-        raise Failure(
-            f"The vault {file} has version {version}, and this sealwire knows {VERSION}.",
-            "Use the version that wrote it, or a newer one.",
-            code=CONFIGURATION,
-        )
-    at = _FIXED.size + name_size
-    name, proof = content[_FIXED.size : at], content[at : at + _PROOF]
-    nonce, ciphertext = content[at + _PROOF : at + _PROOF + _NONCE], content[at + _PROOF + _NONCE : -_END]
-    cost = Cost(passes, memory << 10)
-    try:
-        header = Header(Kind(kind), cost, salt, generation, member_id, name.decode())
-    except ValueError:
-        _damaged(file, "its header says what cannot be")
-    if cost.passes > MOST_COST.passes or cost.memory > MOST_COST.memory:
-        _damaged(file, "its header asks for more than any vault of ours costs")
-    return header, proof, nonce, ciphertext
-
-
-def _proof(sealing_secret: bytes) -> bytes:
-    return primitives.hkdf(sealing_secret, b"", "sealwire vault v1 proof", length=_PROOF)
-
-
-def _damaged(file: Path, how: str) -> NoReturn:
-    raise Failure(
-        f"The vault {file} is damaged: {how}.",
-        "It was not touched. Restore it from a copy only if the worker has not run since; otherwise move it away, make "
-        "the identity anew and enrol it with a new ticket: what was sealed for it comes again by reseal.",
-        code=CONFIGURATION,
-    )

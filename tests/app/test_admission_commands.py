@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sealwire.app.cli import main
+from sealwire.app.custody import Custody
 from sealwire.app.embedded import EmbeddedBroker
+from sealwire.app.vault import open_vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,3 +162,61 @@ def test_no_seed_of_identity_or_ticket_is_ever_printed(here: Path, capfdbinary: 
         secret = (here / file).read_bytes().strip()
         assert secret not in outcome.out + outcome.err
         assert base64.b64decode(secret).hex().encode() not in outcome.out + outcome.err
+
+
+def test_a_vault_is_put_under_another_custody_by_a_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "secret").write_bytes(b"a" * 32)
+    assert run("identity", "create", "producer1", "--state", "state") == 0
+    move = ("identity", "custody", "producer1", "--state", "state")
+    assert run(*move) == 2
+    assert "Under what shall it be?" in capsys.readouterr().err
+    assert run(*move, "--to-key-command", "cat secret") == 0
+    said = capsys.readouterr().err
+    assert "opens with what comes of command cat" in said
+    assert "former key file state/vault.key opens it no more" in said
+    assert run(*move, "--to-key-file", "other.key") == 2
+    assert "Wrong key file state/vault.key" in capsys.readouterr().err
+    assert run(*move, "--key-command", "cat secret", "--to-key-file", "other.key") == 0
+    assert "keep that on another disk" in capsys.readouterr().err
+    assert run(*move, "--key-file", "other.key", "--to-credential", "vault.key") == 2
+    assert "There is no credential vault.key" in capsys.readouterr().err
+    (here / "words").write_text("correct horse")
+    (here / "words").chmod(0o600)
+    assert run(*move, "--key-file", "other.key", "--to-passphrase-file", "words") == 0
+    assert "without that nothing opens it" in capsys.readouterr().err
+
+
+def test_a_vault_that_a_worker_holds_is_not_put_under_another_custody(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("identity", "create", "producer1", "--state", "state") == 0
+    file = here / "state/producer1/vault"
+    before = file.read_bytes()
+    with open_vault(file, Custody(here / "state/vault.key")):
+        assert run("identity", "custody", "producer1", "--state", "state", "--to-key-file", "other.key") == 2
+    assert "in use by another process" in capsys.readouterr().err
+    assert file.read_bytes() == before
+    assert not (here / "other.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--to-key-file", "x", "--to-passphrase"], "Give one of --to-key-file, --to-passphrase, "),
+        (["--key-file", "x", "--credential", "y", "--to-passphrase"], "Give one of --key-file, --passphrase, "),
+        (["--to-key-command", "cat 'x"], "--to-key-command cannot be taken apart: No closing quotation"),
+        (["--to-key-command", " "], "--to-key-command names no program"),
+        (["--key-command", "''", "--to-passphrase"], "--key-command names no program"),
+    ],
+)
+def test_options_of_custody_that_cannot_be_are_told(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert run("identity", "custody", "producer1", "--state", "state", *words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_key_file_below_a_file_is_told_in_words(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "file").write_text("")
+    assert run("identity", "create", "producer1", "--state", "state", "--key-file", "file/vault.key") == 2
+    assert "cannot be used: Not a directory" in capsys.readouterr().err

@@ -1,24 +1,34 @@
-"""What a vault is under: key files and passphrases."""
+"""What a vault is under: key files, passphrases, credentials of systemd's, and commands."""
 
 from __future__ import annotations
 
 import base64
 import os
 import pty
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sealwire.app import custody as custodies
-from sealwire.app.custody import Cost, Custody, make_key_file, read_key_file
+from sealwire.app.custody import Cost, Custody, Kind, make_key_file, read_key_file
 from sealwire.app.faults import Failure
 from sealwire.app.lockdir import DirectoryLock
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 CHEAP = Cost(1, 1 << 20)
 SALT = bytes(range(16))
+
+
+def printing(content: bytes) -> tuple[str, ...]:
+    return (sys.executable, "-c", f"import sys; sys.stdout.buffer.write({content!r})")
+
+
+def secret_of(custody: Custody, *, new: bool = False) -> bytes:
+    return custody.sealing_secret(SALT, CHEAP, asking_for="identity 'x'", new=new)
 
 
 def private(file: Path, content: bytes) -> Path:
@@ -36,11 +46,18 @@ def test_a_made_key_file_is_private_and_kept_when_made_again(tmp_path: Path) -> 
     assert read_key_file(file) == first
 
 
-def test_a_key_file_may_be_raw_or_base64(tmp_path: Path) -> None:
-    content = os.urandom(32)
-    raw = private(tmp_path / "raw", content)
-    encoded = private(tmp_path / "base64", base64.b64encode(content) + b"\n")
-    assert read_key_file(raw) == read_key_file(encoded) == content
+FORMS: dict[str, Callable[[bytes], bytes]] = {
+    "raw": lambda content: content,
+    "base64": lambda content: base64.b64encode(content) + b"\n",
+    "hex": lambda content: content.hex().encode() + b"\r\n",
+    "HEX": lambda content: content.hex().upper().encode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_32_bytes_may_be_raw_in_base64_or_in_hex(tmp_path: Path, form: str) -> None:
+    for content in (os.urandom(32), bytes(32), b"\n" * 32, b"a" * 32):
+        assert read_key_file(private(tmp_path / "vault.key", FORMS[form](content))) == content
 
 
 def test_a_key_file_that_others_can_read_is_refused_with_its_mode_and_the_cure(tmp_path: Path) -> None:
@@ -50,10 +67,14 @@ def test_a_key_file_that_others_can_read_is_refused_with_its_mode_and_the_cure(t
         read_key_file(file)
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 33, base64.b64encode(b"x" * 31), b"\xff" * 40])
+@pytest.mark.parametrize(
+    "content", [b"", b"x" * 31, b"x" * 33, b"x" * 64, b"\xff" * 64, base64.b64encode(b"x" * 31), b"\xff" * 40]
+)
 def test_a_key_file_of_another_size_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(Failure, match="does not hold 32 bytes"):
         read_key_file(private(tmp_path / "bad", content))
+    with pytest.raises(Failure, match=r"printed \d+ bytes: not 32|printed nothing"):
+        secret_of(Custody(command=printing(content)))
 
 
 def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
@@ -97,6 +118,57 @@ def test_other_salts_give_other_secrets(tmp_path: Path) -> None:
     assert len(secrets) == 4
 
 
+def test_the_same_32_bytes_open_a_vault_wherever_they_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    content = os.urandom(32)
+    file = private(tmp_path / "vault.key", base64.b64encode(content))
+    kinds = [Custody(file), Custody(credential="vault.key"), Custody(command=printing(content))]
+    assert len({secret_of(each) for each in kinds}) == 1
+    assert [each.kind for each in kinds] == [Kind.KEY_FILE, Kind.CREDENTIAL, Kind.COMMAND]
+
+
+def test_a_credential_that_is_not_there_says_who_would_put_it_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(Failure, match=r"There is no credential vault\.key: .*LoadCredential=vault\.key:FILE"):
+        secret_of(Custody(credential="vault.key"))
+    private(tmp_path / "vault.key", b"short")
+    with pytest.raises(Failure, match=r"The credential .*vault\.key does not hold 32 bytes"):
+        secret_of(Custody(credential="vault.key"))
+    (tmp_path / "vault.key").chmod(0o604)
+    with pytest.raises(Failure, match="The credential .* is too open"):
+        secret_of(Custody(credential="vault.key"))
+
+
+def test_a_command_that_prints_something_else_each_time_is_taken_for_no_vault(tmp_path: Path) -> None:
+    script = tmp_path / "random"
+    script.write_text(f"#!{sys.executable}\nimport os, sys\nsys.stdout.buffer.write(os.urandom(32))\n")
+    script.chmod(0o700)
+    with pytest.raises(Failure, match="prints something else each time"):
+        secret_of(Custody(command=(str(script),)), new=True)
+
+
+def test_a_commands_arguments_and_output_stand_in_no_words_of_ours() -> None:
+    content = os.urandom(16)
+    custody = Custody(command=(*printing(content), "--token=hunter2"))
+    with pytest.raises(Failure, match="printed 16 bytes") as caught:
+        secret_of(custody)
+    shown = f"{custody} {custody!r} {caught.value!r}"
+    assert "hunter2" not in shown
+    assert content.hex() not in shown
+    assert repr(content) not in shown
+
+
+@pytest.mark.parametrize("custody", [Custody(Path("k")), Custody(credential="c"), Custody(command=("c",))], ids=str)
+def test_only_a_passphrase_without_a_file_is_asked_for(custody: Custody) -> None:
+    assert not custody.asks
+    assert Custody().asks
+    assert not Custody(passphrase_file=Path("p")).asks
+
+
 def test_a_locked_directory_names_its_holder_and_is_free_again_when_let_go(tmp_path: Path) -> None:
     held = DirectoryLock(tmp_path)
     with pytest.raises(Failure, match=rf"in use by another process: pid {os.getpid()}, "):
@@ -124,7 +196,7 @@ def test_a_passphrase_asked_on_the_terminal_is_not_shown_there_and_a_new_one_is_
         child, terminal = pty.fork()
         if not child:
             try:
-                secret = Custody().sealing_secret(SALT, CHEAP, asking_for="identity 'x'", twice=True)
+                secret = Custody().sealing_secret(SALT, CHEAP, asking_for="identity 'x'", new=True)
                 os._exit(0 if len(secret) == 32 else 1)
             except Failure as failure:
                 os._exit(3 if "differ" in failure.cause else 4)

@@ -11,7 +11,7 @@ import pytest
 
 from sealwire.app import cli
 from sealwire.app.config import Node, load
-from sealwire.app.custody import make_key_file, read_key_file
+from sealwire.app.custody import Custody, Kind, make_key_file, read_key_file
 from sealwire.app.faults import Failure
 from sealwire.app.status import reached_at
 
@@ -79,7 +79,7 @@ def test_a_credential_of_the_unit_opens_the_vault(tmp_path: Path, monkeypatch: p
     given = tmp_path / "credentials"
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(given))
     found = node(tmp_path, "vault: {credential: vault.key}")
-    assert found.custody.key_file == given / "vault.key"
+    assert found.custody == Custody(credential="vault.key")
     make_key_file(given / "vault.key")
     assert len(read_key_file(given / "vault.key")) == 32
     (given / "vault.key").chmod(0o440)  # an access list of systemd's shows so
@@ -91,12 +91,48 @@ def test_a_credential_of_the_unit_opens_the_vault(tmp_path: Path, monkeypatch: p
 
 def test_outside_of_a_unit_the_yaml_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    assert node(tmp_path, "vault: {credential: vault.key}").custody.key_file is not None
+    assert node(tmp_path, "vault: {credential: vault.key}").custody.kind is Kind.CREDENTIAL
 
 
 def test_a_credential_is_a_name_and_stands_alone(tmp_path: Path) -> None:
     assert "is a path" in fault(tmp_path, "vault: {credential: /etc/vault.key}")
     assert "stands beside" in fault(tmp_path, "vault: {credential: vault.key, key_file: x}")
+
+
+def test_a_command_is_a_list_of_words_and_its_program_a_name_or_a_path_beside_the_yaml(tmp_path: Path) -> None:
+    found = node(tmp_path, "vault: {command: [tpm2_unseal, -c, '0x81018001', --auth=pcr:sha256:7]}").custody
+    assert found.command == ("tpm2_unseal", "-c", "0x81018001", "--auth=pcr:sha256:7")
+    found = node(tmp_path, "vault:", "  command:", "  - bin/unseal", "  - some/path", "  - ''").custody
+    assert found.command == (str(tmp_path / "bin/unseal"), "some/path", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("{command: tpm2_unseal -c 1}", "9:18: vault.command: must be a list, not text (the program and each of its"),
+        ("{command: []}", "vault.command: is an empty list"),
+        ("{command: [tpm2_unseal, 0x81018001]}", "9:32: vault.command[1]: must be text, not a number (quote it: '0x8"),
+        ("{command: [[a]]}", "vault.command[0]: must be text, not a list"),
+        ("{command: ['', x]}", "vault.command: names no program"),
+        ("{command: }", "vault.command: is empty"),
+        ("{command: [a], key_file: x}", "9:18: vault.command: stands beside key_file"),
+        ("{comand: [a]}", "did you mean 'command'?"),
+    ],
+)
+def test_a_command_that_cannot_be_is_told_with_its_line(tmp_path: Path, said: str, told: str) -> None:
+    found = load(write(tmp_path, f"vault: {said}"))
+    assert not isinstance(found, Node)
+    assert told in " | ".join(map(str, found))
+
+
+def test_all_that_stand_beside_the_first_are_named_at_once(tmp_path: Path) -> None:
+    found = load(write(tmp_path, "vault:", "  key_file: a", "  credential: b", "  command: [c]", "  passphrase: ask"))
+    assert not isinstance(found, Node)
+    assert [(fault.line, fault.setting) for fault in found] == [
+        (11, "vault.credential"),
+        (12, "vault.command"),
+        (13, "vault.passphrase"),
+    ]
 
 
 def test_up_can_be_asked_to_look_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
