@@ -15,6 +15,7 @@ from sealwire.agents import clock
 from sealwire.agents.following import Following
 from sealwire.agents.renewal import Renewal
 from sealwire.agents.single import record_batch
+from sealwire.agents.untold import Untold
 from sealwire.keys.events import Admitted, KeysAnnounced, Opened, Refused, Rooted
 from sealwire.keys.reason import Reason
 from sealwire.keys.trust import Trust
@@ -22,7 +23,7 @@ from sealwire.keys.trust import Trust
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sealwire.agents.ports import Reader, SecretStore, Writer
+    from sealwire.agents.ports import Reader, SecretStore, Trail, Writer
     from sealwire.agents.settings import Settings
     from sealwire.keys.credential import Credential
     from sealwire.keys.secrets import Secrets
@@ -40,7 +41,10 @@ class Control:
     Who changes either holds ``changing``, from the look at what is there to the change.
     """
 
-    def __init__(self, settings: Settings, store: SecretStore, reader: Reader, writer: Writer) -> None:
+    def __init__(
+        self, settings: Settings, store: SecretStore, reader: Reader, writer: Writer, trail: Trail | None = None
+    ) -> None:
+        self.trail: Trail = trail or Untold()
         self._settings, self._store, self._writer = settings, store, writer
         self.reader = reader
         self.secrets = store.load()

@@ -28,6 +28,17 @@ class SecretStore(Protocol):
         ...
 
 
+class Trail(Protocol):
+    """Where events of trust are put on record, one line each in a chain of digests."""
+
+    trouble: str
+    """Why nothing can be written, in words; "" where it can. It stops nothing: what is missing is counted and told."""
+
+    def note(self, event: str, **fields: str | int) -> None:
+        """Note an event: names, ids, versions, times (ms) and Reasons, never a secret. Never waits, never raises."""
+        ...
+
+
 class Reader(Protocol):
     """The groupless reader of one cluster, shared by all lanes of a worker."""
 

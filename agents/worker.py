@@ -28,7 +28,7 @@ from sealwire.agents.writer import RawWriter
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from sealwire.agents.ports import SecretStore
+    from sealwire.agents.ports import SecretStore, Trail
     from sealwire.agents.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class BridgeApp(faust.App):  # type: ignore[misc]
 class Worker:
     """The parts of a running worker."""
 
-    def __init__(self, app: BridgeApp, settings: Settings, store: SecretStore) -> None:
+    def __init__(self, app: BridgeApp, settings: Settings, store: SecretStore, trail: Trail | None = None) -> None:
         self.app, self.settings = app, settings
         self._narrator = Narrator()
         self._since = clock.now()
@@ -104,7 +104,7 @@ class Worker:
         )
         self._cloud_writer = RawWriter(settings.cloud, name)
         self._local_writer = RawWriter(settings.local, name)
-        self._control = Control(settings, store, self._cloud, self._cloud_writer)
+        self._control = Control(settings, store, self._cloud, self._cloud_writer, trail)
         self.side: Sealing | Opening = (
             Sealing(settings, self._control, self._watch, self._local, self._cloud_writer)
             if sealing
@@ -195,7 +195,8 @@ class Worker:
             "rights": "" if side.reads and control.caught_up.is_set() else "; ".join(sorted(set(rights.values()))),
         }
         causes = {short: words for short, words in causes.items() if words}
-        told, troubles = side.snapshot(), {**side.troubles, **rights}
+        trail = {"trail": control.trail.trouble} if control.trail.trouble else {}
+        told, troubles = side.snapshot(), {**side.troubles, **rights, **trail}
         refused = control.refused + side.refused
         credential = control.credential
         return {
@@ -236,7 +237,7 @@ class Worker:
         return {topic: words for part in parts for topic, words in part.rights.lacking.items()}
 
 
-def build(settings: Settings, store: SecretStore) -> faust.App:
+def build(settings: Settings, store: SecretStore, trail: Trail | None = None) -> faust.App:
     """Build the Faust app of one worker. Nothing is connected before the app starts."""
     garbage.begin()
     driver.self_check(with_faust=True)
@@ -261,7 +262,7 @@ def build(settings: Settings, store: SecretStore) -> faust.App:
 
     @app.task
     async def bridge() -> None:
-        app.worker = Worker(app, settings, store)
+        app.worker = Worker(app, settings, store, trail)
         app.worker.lanes.on_assigned(assigned)
         await app.worker.run()
 

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "rewind": ("commands_held", "rewind", "Let a source partition go back, or go on from where it stands."),
     "quarantine": ("commands_held", "quarantine", "Look at refused envelopes that members truly signed."),
     "verify": ("commands_verify", "verify", "Prove that the sink has what the source has, record by record."),
+    "audit": ("commands_trail", "audit", "Check and show audit trails: each event of trust, in a chain."),
     "inspect": ("commands_inspect", "inspect", "Show what an envelope in the cloud shows, and what it holds."),
 }
 

@@ -12,6 +12,7 @@ from sealwire.app import guard, logs, membership
 from sealwire.app.config import require
 from sealwire.app.custody import Custody
 from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.trail import FILE, Trail
 from sealwire.app.vault import open_vault
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def build(node: Node, direction: Direction) -> faust.App:
     # Imported late: Faust takes half a second, and what is wrong with a YAML or a vault should be said at once.
     from sealwire.agents import worker  # noqa: PLC0415
 
-    app = worker.build(node.settings(direction), vault)
+    app = worker.build(node.settings(direction), vault, Trail(node.directory(direction) / FILE))
     app.conf.logging_config = logs.settings(node.log_level, node.log_format)  # Faust begins logging anew at its start
     return app
 

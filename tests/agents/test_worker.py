@@ -124,6 +124,10 @@ async def test_a_worker_s_snapshot_says_why_it_is_not_ready(world: World) -> Non
     assert told["lanes"] == list(range(LANES))
     station.side.refuse(Rejected(Reason.FOREIGN), ("acme.orders", 0), 0, None)  # type: ignore[union-attr]
     assert worker.snapshot()["refused"] == {"foreign": 1}
+    station.control.trail.trouble = "the audit trail cannot be written"
+    assert worker.snapshot()["degraded"] == ["the audit trail cannot be written"]
+    assert worker.snapshot()["ready"]  # it stops nothing
+    station.control.trail.trouble = ""
     world.cloud.topics.pop("acme.orders")
     await until(lambda: "cloud topic acme.orders is missing" in worker.snapshot()["why"])
     told = worker.snapshot()

@@ -14,6 +14,7 @@ from sealwire.app.config import Node, load
 from sealwire.app.custody import Custody, make_key_file
 from sealwire.app.faults import Failure
 from sealwire.app.files import write_whole
+from sealwire.app.trail_check import check
 from sealwire.app.vault import create_vault, open_vault
 from sealwire.keys import identity as identities
 from sealwire.keys.secrets import Secrets
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sealwire.agents.settings import Settings
+    from sealwire.app.trail import Trail
 
 
 def node(directory: Path, vault: str = "") -> Node:
@@ -42,9 +44,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, Any]]:
     given: list[tuple[Settings, Any]] = []
     agents = ModuleType("sealwire.agents.worker")
 
-    def build(settings: Settings, store: Any) -> SimpleNamespace:  # noqa: ANN401
+    def build(settings: Settings, store: Any, trail: Trail) -> SimpleNamespace:  # noqa: ANN401
         given.append((settings, store))
-        return SimpleNamespace(conf=SimpleNamespace())
+        return SimpleNamespace(conf=SimpleNamespace(), trail=trail)
 
     agents.build = build  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "sealwire.agents.worker", agents)
@@ -69,6 +71,18 @@ def test_a_worker_is_given_its_settings_and_its_open_vault(tmp_path: Path, built
     assert store.load().identity.made_at == 1
     assert app.conf.logging_config["root"]["handlers"]
     store.close()
+
+
+def test_a_worker_keeps_its_audit_trail_beside_its_vault(tmp_path: Path, built: list[tuple[Settings, Any]]) -> None:
+    found = node(tmp_path)
+    make_key_file(tmp_path / "state" / "vault.key")
+    identity_in(found, found.custody)
+    trail: Any = factory.build(found, "seal").trail
+    assert not (tmp_path / "state/s/trail.jsonl").exists()  # what is built may never run
+    trail.note("admitted", name="s")
+    trail.settle()
+    assert check([tmp_path / "state/s/trail.jsonl"]).parts[0].lines == 1
+    built[0][1].close()
 
 
 def test_the_passphrase_that_up_asked_for_opens_the_vault_and_leaves_the_environment(
