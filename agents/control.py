@@ -16,7 +16,7 @@ from sealwire.agents.following import Following
 from sealwire.agents.renewal import Renewal
 from sealwire.agents.single import record_batch
 from sealwire.agents.untold import Untold
-from sealwire.keys.events import Admitted, KeysAnnounced, Opened, Refused, Rooted
+from sealwire.keys.events import Admitted, Chartered, KeysAnnounced, Opened, Refused, Rooted
 from sealwire.keys.reason import Reason
 from sealwire.keys.trust import Trust
 
@@ -141,6 +141,9 @@ class Control:
                             _log.warning("statement %s refused: %s: %s", digest.hex()[:16], reason, detail)
                     case Rooted(statement=statement):
                         secrets = secrets.rooted(statement)
+                        members = True
+                    case Chartered(statement=statement):
+                        secrets = secrets.chartered(statement)
                         members = True
                     case Admitted(credential):
                         members = True

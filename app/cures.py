@@ -80,7 +80,8 @@ CURES: Final = {
         "sealwire site restore NODE.yaml builds it again from the ledger",
     ),
     Reason.CHARTER_OLD: Cure(
-        "the newest charter is older than it may be: the authority is away, or the cloud keeps it back",
+        "the charter known here is older than it may be, or than one that is known to be signed: the authority is "
+        "away, or the cloud keeps it, or a root, back",
         "let the authority run (sealwire authority run); it goes on by itself",
         itself=True,
     ),

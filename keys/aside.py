@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sealwire.keys import primitives
-from sealwire.keys.wire import SKEW
+from sealwire.keys.wire import SKEW, Type
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from sealwire.keys.reason import Reason
-    from sealwire.keys.wire import Type
 
 MOST: Final = 1024
 MOST_BYTES: Final = 16 << 20
-MOST_PER_CAUSE: Final = 4  # for want of one member's credential, or of one session's claim
+_Cause = tuple[bytes | None, bytes | None, bool]
+MOST_PER_CAUSE: Final = 4  # for want of one member's credential, or of one session's claim; and of charters
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Aside:
         """Begin with what waits already."""
         self.waiting = dict(waiting)  # by digest of the statement, oldest first
         self._bytes = sum(len(each.statement) for each in self.waiting.values())
-        self._alike: dict[tuple[bytes | None, bytes | None], list[bytes]] | None = None  # made when it is needed
+        self._alike: dict[_Cause, list[bytes]] | None = None  # made when it is needed
 
     def put(self, later: Later, kind: Type, statement: bytes) -> tuple[bytes | None, list[bytes]]:
         """Put a statement aside; give its digest (None where it waits already) and those that had to go for it."""
@@ -68,14 +68,15 @@ class Aside:
         if self._alike is None:
             self._alike = {}
             for other, each in self.waiting.items():
-                self._alike.setdefault((each.member, each.session), []).append(other)
-        alike = self._alike.setdefault((later.member, later.session), [])
+                self._alike.setdefault(_cause(each), []).append(other)
+        mine = Waiting(kind, statement, later.after, later.member, later.session)
+        alike = self._alike.setdefault(_cause(mine), [])
         dropped = []
-        if (later.member or later.session) and len(alike) >= MOST_PER_CAUSE:
+        if any(_cause(mine)) and len(alike) >= MOST_PER_CAUSE:
             dropped.append(alike[0])
             self._take(alike[0])
         alike.append(digest)
-        self.waiting[digest] = Waiting(kind, statement, later.after, later.member, later.session)
+        self.waiting[digest] = mine
         self._bytes += len(statement)
         while len(self.waiting) > MOST or self._bytes > MOST_BYTES:
             oldest = next(iter(self.waiting))
@@ -96,8 +97,13 @@ class Aside:
         each = self.waiting.pop(digest)
         self._bytes -= len(each.statement)
         if self._alike is not None:
-            self._alike[each.member, each.session].remove(digest)
+            self._alike[_cause(each)].remove(digest)
         return each.statement
+
+
+def _cause(each: Waiting) -> _Cause:
+    """What is bounded together: a charter may be large, and there is only one to wait for."""
+    return each.member, each.session, each.type is Type.CHARTER
 
 
 def _ready(each: Waiting, now: int, news_of: Collection[bytes], new_root: bool) -> bool:  # noqa: FBT001

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sealwire.keys import wire
+from sealwire.keys import primitives, wire
 from sealwire.keys.primitives import ED25519, SIGNATURE_SIZE
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.wire import ENTRY_SIZE, SKEW, Fields, Type
@@ -67,6 +67,33 @@ class Credential(CredentialFields, frozen=True, dict=True):
 
 
 _DECODER: Final = msgspec.msgpack.Decoder(CredentialFields)
+_MEMO_MOST: Final = 8192
+
+
+class Memo:
+    """Credentials whose signatures were checked under one root, by digest of the statement: each is verified once."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._known: dict[bytes, Credential] = {}
+
+    def read(self, statement: bytes, root: Root, now: int) -> Credential:
+        """Read a credential as `read` does."""
+        digest = primitives.digest(statement)
+        known = self._known.get(digest)
+        if known is not None:
+            _check_date(known, now)
+            root.authority(known.signer, known.not_before, now)
+            return known
+        known = read(statement, root, now)
+        if len(self._known) >= _MEMO_MOST:
+            self._known.clear()
+        self._known[digest] = known
+        return known
+
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._known)
 
 
 def make(
@@ -115,8 +142,7 @@ def read(statement: bytes, root: Root, now: int) -> Credential:
     frame = wire.read(statement, Type.CREDENTIAL, root.project_id)
     fields = wire.unpack(frame.body, _DECODER)
     _check(fields)
-    if fields.not_before > now + SKEW:
-        raise Rejected(Reason.AHEAD, f"a credential of {fields.not_before}, while our clock says {now}")
+    _check_date(fields, now)
     root.check_authority(frame, fields.not_before, now)
     return Credential(
         **msgspec.structs.asdict(fields), project_id=root.project_id, digest=frame.digest, statement=statement
@@ -126,6 +152,11 @@ def read(statement: bytes, root: Root, now: int) -> Credential:
 def peek(statement: bytes, project_id: bytes) -> CredentialFields:
     """Read what a credential says, unproven; raise `Rejected` for what is none."""
     return wire.unpack(wire.read(statement, Type.CREDENTIAL, project_id).body, _DECODER)
+
+
+def _check_date(fields: CredentialFields, now: int) -> None:
+    if fields.not_before > now + SKEW:
+        raise Rejected(Reason.AHEAD, f"a credential of {fields.not_before}, while our clock says {now}")
 
 
 def _check(fields: CredentialFields) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sealwire.keys.charter import Refusal
     from sealwire.keys.credential import Credential
     from sealwire.keys.reason import Reason
     from sealwire.keys.session import InboundSession
@@ -46,19 +47,39 @@ class Rooted:
 
 
 @dataclass(frozen=True)
+class Chartered:
+    """A newer charter counts. Without `changed` it says what the one before said, as of a later time.
+
+    `refused` are the rows that refuse somebody, or from an earlier time on, whom the one before did not.
+    """
+
+    version: int
+    as_of: int  # ms
+    changed: bool
+    refused: tuple[Refusal, ...]
+    statement: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Admitted:
-    """A newer credential counts: of a new member, or one renewed."""
+    """A newer credential counts: of a new member, or one renewed. `replaced`: it names another identity key."""
 
     credential: Credential
     new: bool
+    replaced: bool = False
 
 
 @dataclass(frozen=True)
 class KeysAnnounced:
-    """A newer key package counts. `new` where none was known of this member."""
+    """A newer key package counts. `new` where none was known of this member.
+
+    `anew` where it has another receiving key for a window that was announced before: the member replaced its receiving
+    keys or has lost its vault, and with that the sessions that were granted to it.
+    """
 
     member_id: bytes
     new: bool
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,4 +107,4 @@ class Opened:
     session: InboundSession
 
 
-Event = Refused | Waits | Skipped | Rooted | Admitted | KeysAnnounced | Claimed | Granted | Opened
+Event = Refused | Waits | Skipped | Rooted | Chartered | Admitted | KeysAnnounced | Claimed | Granted | Opened

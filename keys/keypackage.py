@@ -89,13 +89,18 @@ def renew(
     held: tuple[HeldKey, ...],
     now: int,
     random: Random,
+    *,
+    anew: bool = False,
 ) -> tuple[tuple[HeldKey, ...], bytes | None]:
     """Make the receiving keys that are missing; give all held ones and the package to publish.
 
     The package is None when no window has moved: then nothing new is held, and what was published stands (`announce`
     makes it again, for a start after which nobody knows whether it was). Keys that ended stay held, for `expire`.
+
+    With `anew` every window gets another key, as after a theft. The former ones stay held as long as ever, since what
+    waits in the cloud was wrapped for them; so do senders that the new package has not reached.
     """
-    have = {(each.start, each.end) for each in held}
+    have = set() if anew else {(each.start, each.end) for each in held}
     missing = [window for window in wanted(now) if window not in have]
     if not missing:
         return held, None
@@ -108,16 +113,12 @@ def announce(
     identity: Identity, credential: CredentialFields, project_id: bytes, held: tuple[HeldKey, ...], now: int
 ) -> bytes:
     """Sign a key package of the windows wanted now, out of those held. To hold none of them is `Misuse`."""
-    windows = set(wanted(now))
+    newest = {(each.start, each.end): each.receiving.public for each in held}  # of one window the last was made last
     fields = KeyPackageFields(
         member_id=identity.member_id,
         serial=credential.serial,
         made_at=now,
-        windows=tuple(
-            Window(each.start, each.end, SUITE, each.receiving.public)
-            for each in held
-            if (each.start, each.end) in windows
-        ),
+        windows=tuple(Window(*window, SUITE, newest[window]) for window in wanted(now) if window in newest),
     )
     if not fields.windows:
         raise Misuse("no receiving key is held for any window wanted now")
@@ -171,11 +172,20 @@ def pick(package: KeyPackageFields, now: int, used: int = 0) -> tuple[int, bytes
     return best.start, best.public
 
 
+def differs(former: KeyPackageFields, package: KeyPackageFields) -> bool:
+    """Tell whether a window that both announce has another receiving key in the newer one."""
+    before = {(window.start, window.end, window.suite): window.public for window in former.windows}
+    return any(
+        before.get((window.start, window.end, window.suite), window.public) != window.public
+        for window in package.windows
+    )
+
+
 def live_until(package: KeyPackageFields) -> int:
     """Give the end (ms) of the last window that can be wrapped for."""
     return max((window.end for window in package.windows if window.suite == SUITE), default=0)
 
 
 def held_for(held: Sequence[HeldKey], start: int) -> list[HeldKey]:
-    """Give the held keys whose windows start then: a short and a day-long window may share a start."""
+    """Give the held keys whose windows start then: a short and a day-long one may share it, and one be made anew."""
     return [each for each in held if each.start == start]

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     AHEAD = "ahead"  # dated more than five minutes after our own clock: not believed yet
     OUTDATED = "outdated"  # older than what is known and may only grow
     FORK = "fork"  # the same version with other content
+    PARDONED = "pardoned"  # a charter that refuses somebody no more, or from a later time on
     DISTRUSTED = "distrusted"  # signed by an authority key that the root no longer trusts
 
     # Enrolment.
@@ -63,7 +64,7 @@ class Reason(StrEnum):
     SINK_REFUSED = "sink-refused"
     OLD_FORMAT = "old-format"  # message format v0 or v1 at the source
     CURSORS_LOST = "cursors-lost"
-    CHARTER_OLD = "charter-old"
+    CHARTER_OLD = "charter-old"  # above its max_age, or a newer charter or root is known to be signed
 
 
 class Rejected(Exception):

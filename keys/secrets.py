@@ -1,7 +1,8 @@
 """Everything that one worker must remember: its secrets, and the floors of what may only grow.
 
 A vault keeps it as one sealed file and saves it before its secrets are used. The encoding is a version byte and a
-msgpack array; it is our own, read back by ourselves alone, and as strict as a statement's.
+msgpack array; it is our own, read back by ourselves alone, and as strict as a statement's. Encoding 1 is read too: it
+knows no charter, no following identity and no session of our own.
 """
 
 from __future__ import annotations
@@ -11,19 +12,23 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from sealwire.keys import credential as credentials
 from sealwire.keys import identity as identities
 from sealwire.keys import wire
 from sealwire.keys.identity import Identity
 from sealwire.keys.keypackage import GRACE, HeldKey, expire
 from sealwire.keys.primitives import ReceivingKey, SigningKey
-from sealwire.keys.reason import Reason, Rejected
+from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.session import InboundSession
 from sealwire.keys.wire import Fields
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
-ENCODING: Final = 1
+    from sealwire.keys.credential import CredentialFields
+
+ENCODING: Final = 2
+FORMER: Final = 1
 HOLD: Final = 7 * 24 * 3600 * 1000  # ms after a session's end, when its secret goes at the latest
 
 
@@ -47,6 +52,11 @@ class Secrets:
     held: tuple[HeldKey, ...] = field(default=(), repr=False)
     inbound: Mapping[bytes, InboundSession] = field(default_factory=dict, repr=False)
     floors: Mapping[bytes, Floor] = field(default_factory=dict, repr=False)
+    charter: bytes | None = field(default=None, repr=False)  # the newest charter statement accepted
+    following: Identity | None = None  # our next identity key, until a credential names it
+    sent: Mapping[bytes, InboundSession] = field(
+        default_factory=dict, repr=False
+    )  # our own, for channels with backfill
 
     @classmethod
     def begin(cls, identity: Identity) -> Secrets:
@@ -58,8 +68,39 @@ class Secrets:
         return replace(self, project_id=project_id, root=root, request=request)
 
     def admitted(self, credential: bytes) -> Secrets:
-        """Remember one's own credential; the request is done with."""
-        return replace(self, credential=credential, request=None)
+        """Remember one's own credential; the request is done with.
+
+        Where it names the identity key that is to follow, that is the identity from now on.
+        """
+        known = replace(self, credential=credential, request=None)
+        if self.following is None or self.project_id is None:
+            return known
+        if credentials.peek(credential, self.project_id).identity_key != self.following.public:
+            return known  # one that was on its way before the replacement was asked for
+        return replace(known, identity=self.following, following=None)
+
+    def followed_by(self, identity: Identity) -> Secrets:
+        """Remember our next identity key: to be saved before its credential is asked for."""
+        if identity.member_id != self.identity.member_id:
+            raise Misuse("an identity is followed by a key of the same member")
+        return replace(self, following=identity)
+
+    def is_ours(self, credential: CredentialFields) -> bool:
+        """Tell whether the key that a credential of ours names is held here.
+
+        It is not in a vault that was restored from before the identity key was replaced: then nothing that we sign
+        counts, and this identity must be enrolled again.
+        """
+        held = {self.identity.public} | ({self.following.public} if self.following is not None else set())
+        return credential.member_id == self.identity.member_id and credential.identity_key in held
+
+    def chartered(self, charter: bytes) -> Secrets:
+        """Remember a newer charter, so that no restart goes back behind it."""
+        return replace(self, charter=charter)
+
+    def sending(self, *sessions: InboundSession) -> Secrets:
+        """Remember sessions of our own (`session.own`), to be granted later inside a channel's backfill."""
+        return replace(self, sent={**self.sent, **{session.id: session for session in sessions}})
 
     def rooted(self, root: bytes) -> Secrets:
         """Remember a newer root."""
@@ -123,25 +164,34 @@ class Secrets:
                 tuple((each.start, each.end, each.receiving.encode()) for each in self.held),
                 tuple(session.encode() for session in self.inbound.values()),
                 tuple((member_id, *floor) for member_id, floor in self.floors.items()),
+                self.charter,
+                None if self.following is None else (self.following.signing.seed, self.following.made_at),
+                tuple(session.encode() for session in self.sent.values()),
             )
         )
 
     @classmethod
     def decode(cls, encoded: bytes) -> Secrets:
         """Read what `encode` wrote, or raise `Rejected`: unknown-version (of a newer release), malformed."""
-        if encoded[:1] != bytes((ENCODING,)):
+        if encoded[:1] == bytes((FORMER,)):
+            former = wire.unpack(encoded[1:], _FORMER)
+            stored = _Stored(**msgspec.structs.asdict(former), charter=None, following=None, sent=())
+        elif encoded[:1] == bytes((ENCODING,)):
+            stored = wire.unpack(encoded[1:], _STORED)
+        else:
             raise Rejected(Reason.UNKNOWN_VERSION, "secrets in an encoding of another release")
-        stored = wire.unpack(encoded[1:], _STORED)
-        sessions: Iterable[InboundSession] = map(InboundSession.decode, stored.inbound)
         return cls(
-            Identity(stored.member_id, SigningKey.from_seed(stored.seed), stored.made_at),
+            _key(stored.member_id, stored.seed, stored.made_at),
             stored.project_id,
             stored.root,
             stored.request,
             stored.credential,
             tuple(HeldKey(start, end, ReceivingKey.decode(seed)) for start, end, seed in stored.held),
-            {session.id: session for session in sessions},
+            _by_id(stored.inbound),
             {member_id: Floor(*floor) for member_id, *floor in stored.floors},
+            stored.charter,
+            None if stored.following is None else _key(stored.member_id, *stored.following),
+            _by_id(stored.sent),
         )
 
     @property
@@ -150,7 +200,15 @@ class Secrets:
         return identities.fingerprint(self.identity.member_id)
 
 
-class _Stored(Fields, frozen=True):
+def _by_id(encoded: tuple[bytes, ...]) -> dict[bytes, InboundSession]:
+    return {session.id: session for session in map(InboundSession.decode, encoded)}
+
+
+def _key(member_id: bytes, seed: bytes, made_at: int) -> Identity:
+    return Identity(member_id, SigningKey.from_seed(seed), made_at)
+
+
+class _Former(Fields, frozen=True):
     member_id: wire.Id
     seed: wire.Id
     made_at: wire.Time
@@ -163,4 +221,11 @@ class _Stored(Fields, frozen=True):
     floors: tuple[tuple[wire.Id, wire.Serial, wire.Serial, wire.Time], ...]
 
 
+class _Stored(_Former, frozen=True):
+    charter: bytes | None
+    following: tuple[wire.Id, wire.Time] | None
+    sent: tuple[bytes, ...]
+
+
+_FORMER: Final = msgspec.msgpack.Decoder(_Former)
 _STORED: Final = msgspec.msgpack.Decoder(_Stored)

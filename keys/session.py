@@ -207,6 +207,16 @@ def due(outbound: OutboundSession, now: int, sealed_bytes: int, *, idle: bool, r
     return age < 0 or age >= (rules.idle_age if idle else rules.busy_age) or sealed_bytes >= rules.bytes
 
 
+def own(outbound: OutboundSession, credential: Credential) -> InboundSession:
+    """Give a session of our own as its readers have it, without its signing key: what a sender keeps for backfill.
+
+    `credential` is the one in its statement.
+    """
+    if credential.member_id != outbound.member_id:
+        raise Misuse("a session of our own is made under our own credential")
+    return _inbound(outbound, outbound.secret, outbound.signing.public, credential)
+
+
 def peek(statement: bytes, project_id: bytes) -> SessionFields:
     """Read what a session statement says, unproven; raise `Rejected` for what is none."""
     return wire.unpack(wire.read(statement, Type.SESSION, project_id).body, _DECODER)
@@ -245,21 +255,25 @@ def proven(claim: Claim, secret: bytes) -> InboundSession:
         secret, claim.project_id, sender.member_id, claim.channel, claim.made_at, claim.not_after
     ):
         raise Rejected(Reason.BAD_COMMITMENT, f"session {claim.id.hex()[:16]} does not commit to what was unwrapped")
+    return _inbound(claim, secret, claim.verifying_key, sender)
+
+
+def _inbound(said: Claim | OutboundSession, secret: bytes, verifying_key: bytes, sender: Credential) -> InboundSession:
     return InboundSession(
-        id=claim.id,
+        id=said.id,
         secret=secret,
-        suite=claim.suite,
-        project_id=claim.project_id,
-        channel=claim.channel,
+        suite=said.suite,
+        project_id=said.project_id,
+        channel=said.channel,
         member_id=sender.member_id,
         name=sender.name,
         site=sender.site,
         attributes=sender.attributes,
-        verifying_key=claim.verifying_key,
-        made_at=claim.made_at,
-        not_after=claim.not_after,
+        verifying_key=verifying_key,
+        made_at=said.made_at,
+        not_after=said.not_after,
         credential_not_before=sender.not_before,
         credential_not_after=sender.not_after,
         credential_serial=sender.serial,
-        number=claim.number,
+        number=said.number,
     )

@@ -6,16 +6,14 @@ in `learning`; here are the questions that are asked of what was accepted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sealwire.keys import charter as charters
-from sealwire.keys import credential as credentials
-from sealwire.keys import grant as grants
+from sealwire.keys import clocks, envelope, keypackage, primitives
 from sealwire.keys import identity as identities
-from sealwire.keys import keypackage, primitives
 from sealwire.keys import root as roots
-from sealwire.keys.events import Event, Opened, Refused
+from sealwire.keys.credential import Memo
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.secrets import Floor, Secrets
 from sealwire.keys.wire import SKEW
@@ -25,7 +23,9 @@ if TYPE_CHECKING:
 
     from sealwire.keys.aside import Waiting
     from sealwire.keys.charter import CharterFields
+    from sealwire.keys.clocks import Ahead
     from sealwire.keys.credential import Credential
+    from sealwire.keys.events import Event
     from sealwire.keys.grant import Grant
     from sealwire.keys.keypackage import KeyPackage
     from sealwire.keys.primitives import Buffer
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from sealwire.keys.session import Claim, InboundSession
 
 _MEMO_MOST: Final = 8192
-_OPENED_MOST: Final = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,10 @@ class Trust:
     opened: Mapping[bytes, None] = field(default_factory=dict)  # session ids, oldest first
     floors: Mapping[bytes, Floor] = field(default_factory=dict)
     waiting: Mapping[bytes, Waiting] = field(default_factory=dict)  # by digest of the statement
-    # Answers of pure functions, remembered: the same whoever asks. Both die with the root or the charter.
-    known_credentials: dict[bytes, Credential] = field(default_factory=dict, repr=False, compare=False)
+    root_awaited: int = 0  # the highest root version that a charter names whose key we know
+    ahead: Mapping[bytes, Ahead] = field(default_factory=dict)  # whose clock is ahead of ours, by member id
+    # Answers of pure functions, remembered: the same whoever asks. Both die with the root, judgements with the charter.
+    known_credentials: Memo = field(default_factory=Memo, repr=False, compare=False)
     judged: dict[tuple[bytes, str], Rejected | None] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -80,6 +81,9 @@ class Trust:
         trust = cls(
             roots.read_pinned(source.root, source.project_id),
             me=source.identity.member_id,
+            charter=charters.BUILT_IN
+            if source.charter is None
+            else charters.remembered(source.charter, source.project_id),
             opened=dict.fromkeys(source.inbound),
             floors=dict(source.floors),
         )
@@ -94,8 +98,8 @@ class Trust:
         """Take a batch of statements in the order read; give the next Trust and what happened.
 
         Never raises for what the statements hold: one that does not count is a `Refused` event. Within the batch
-        roots come first, then credentials, key packages, sessions and grants. One that was accepted before is passed
-        over without a word and without verifying it again.
+        roots come first, then charters, credentials, key packages, sessions and grants. One that was accepted before is
+        passed over without a word and without verifying it again.
         """
         from sealwire.keys import learning  # noqa: PLC0415  (it makes Trust values: a ring, broken here)
 
@@ -136,23 +140,14 @@ class Trust:
 
     def read_credential(self, statement: bytes, now: int) -> Credential:
         """Read a credential that stands in another statement, or raise `Rejected`; each is verified once."""
-        digest = primitives.digest(statement)
-        known = self.known_credentials.get(digest)
-        if known is not None:
-            self.root.authority(known.signer, known.not_before, now)
-            return known
-        known = credentials.read(statement, self.root, now)
-        if len(self.known_credentials) >= _MEMO_MOST:
-            self.known_credentials.clear()
-        self.known_credentials[digest] = known
-        return known
+        return self.known_credentials.read(statement, self.root, now)
 
     def may_produce(self, inbound: InboundSession, cloud_topic: str, now: int) -> None:
         """Check that the session's sender may send to its channel through this cloud topic, or raise `Rejected`.
 
         Reasons: other-project, ahead, refused-member, expired (the credential, when the session was made),
-        not-authorised. That the site of the credential is the source partition's is for opening to check
-        (`inbound.site`). Judged once per session and cloud topic.
+        not-authorised (by policy, or a suite or format below the charter's least). That the site of the credential is
+        the source partition's is for opening to check (`inbound.site`). Judged once per session and cloud topic.
         """
         if inbound.made_at > now + SKEW:
             raise Rejected(Reason.AHEAD, f"a session of {inbound.made_at}, while our clock says {now}")
@@ -172,59 +167,58 @@ class Trust:
             return Rejected(Reason.REFUSED_MEMBER, f"{inbound.name} is refused")
         if not inbound.credential_not_before - SKEW <= inbound.made_at <= inbound.credential_not_after:
             return Rejected(Reason.EXPIRED, f"{inbound.name}'s credential did not hold at {inbound.made_at}")
+        if inbound.suite < self.charter.min_suite or self.charter.min_format > envelope.FORMAT:
+            return Rejected(
+                Reason.NOT_AUTHORISED, f"the charter asks for a newer suite or format than {inbound.name}'s"
+            )
         if not self.charter.may_produce(inbound.attributes, inbound.channel, cloud_topic):
             return Rejected(Reason.NOT_AUTHORISED, f"{inbound.name} may not send to {inbound.channel}")
         return None
 
     def refuses(self, member_id: bytes, made_at: int) -> bool:
         """Tell whether the charter refuses what this member made at a time (ms)."""
-        return any(row.member_id == member_id and made_at >= row.since for row in self.charter.refusals)
+        since = self.charter.refused_since(member_id)
+        return since is not None and since <= made_at
+
+    def holds(self, now: int) -> Rejected | None:
+        """Say why nothing may be sealed or delivered now, or give None.
+
+        Reasons: charter-old (its key is distrusted; a newer root or charter is known to be signed, and is not here;
+        it is older than its own max_age), unknown-suite, unknown-version (it asks for what this release cannot do).
+        """
+        charter, mine = self.charter, self.credentials.get(self.me or b"")
+        if not charters.stands(charter, self.root):
+            detail = f"charter {charter.version} was signed by a key that root {self.root.version} no longer trusts"
+        elif self.root_awaited > self.root.version:
+            detail = f"a charter names root {self.root_awaited}, and root {self.root.version} is the newest known here"
+        elif mine is not None and mine.charter_version > charter.version:
+            detail = f"our credential is of the time of charter {mine.charter_version}, {charter.version} is known here"
+        elif charter.max_age and charter.as_of + charter.max_age < now:
+            detail = f"charter {charter.version} is as of {charter.as_of}, {now - charter.as_of} ms before our clock"
+        elif charter.min_suite > primitives.SUITE:
+            return Rejected(Reason.UNKNOWN_SUITE, f"charter {charter.version} asks for suite {charter.min_suite}")
+        elif charter.min_format > envelope.FORMAT:
+            return Rejected(Reason.UNKNOWN_VERSION, f"charter {charter.version} asks for format {charter.min_format}")
+        else:
+            return None
+        return Rejected(Reason.CHARTER_OLD, detail)
+
+    def clock(self, now: int) -> Rejected | None:
+        """Say that our clock is wrong (ahead), naming the clocks, or give None.
+
+        Only the authority and at least one other member together say so, whom the charter does not refuse: each signed
+        something that was dated more than five minutes after our clock when it was heard.
+        """
+        return clocks.judge(self.ahead, lambda who, date: who != self.me and not self.refuses(who, date), now)
 
     def unwrap_new(self, secrets: Secrets, now: int) -> tuple[Trust, Secrets, tuple[Event, ...]]:  # noqa: ARG002
         """Unwrap each grant for us with each claim of its session; give the secrets to save and what happened.
 
         Each pair is tried once. The secrets are to be saved before they are used.
         """
-        events: list[Event] = []
-        proven: dict[bytes, InboundSession] = {}
-        left: dict[bytes, tuple[Given, ...]] = {}
-        for session_id, given in self.given.items():
-            if session_id in secrets.inbound:
-                continue
-            kept = []
-            for each in given:
-                session = self._try(each, session_id, secrets, events)
-                if session is not None:
-                    proven[session_id] = session
-                    events.append(Opened(session))
-                    break
-                if each.by_session:
-                    tried = frozenset(claim.digest for claim in self.claims_of(session_id))
-                    kept.append(each if tried <= each.tried else replace(each, tried=each.tried | tried))
-            if kept and session_id not in proven:
-                left[session_id] = tuple(kept)
-        if not proven and left == self.given:
-            return self, secrets, tuple(events)
-        opened = {**self.opened, **dict.fromkeys(proven)}
-        for oldest in list(opened)[: max(0, len(opened) - _OPENED_MOST)]:
-            del opened[oldest]
-        claims = {session_id: claim for session_id, claim in self.claims.items() if session_id not in opened}
-        after = replace(self, opened=opened, claims=claims, given=left)
-        return after, secrets.remember(*proven.values()), tuple(events)
+        from sealwire.keys import unwrapping  # noqa: PLC0415  (it makes Trust values: a ring, broken here)
 
-    def _try(self, given: Given, session_id: bytes, secrets: Secrets, events: list[Event]) -> InboundSession | None:
-        refusal = None
-        for claim in self.claims_of(session_id):
-            if claim.digest in given.tried:
-                continue
-            try:
-                return grants.unwrap(given.grant, claim, secrets.held)
-            except Rejected as caught:
-                refusal = caught
-        if refusal is not None:
-            digest = primitives.digest(given.grant.enc, given.grant.ciphertext)
-            events.append(Refused(refusal.reason, refusal.detail, digest))
-        return None
+        return unwrapping.unwrap_new(self, secrets)
 
     def claims_of(self, session_id: bytes) -> tuple[Claim, ...]:
         """Give the claims of a session that is not opened: it is known, but not granted to us (yet)."""

@@ -46,7 +46,9 @@ def test_charter_0_lets_members_produce_and_consume_everywhere_and_others_nowher
 
 
 def test_a_charter_is_read_as_it_was_signed() -> None:
-    assert charter.read(STATEMENT, ROOT, NOW) == FIRST
+    read = charter.read(STATEMENT, ROOT, NOW)
+    assert read.says_as(FIRST)
+    assert (read.as_of, read.statement) == (FIRST.as_of, STATEMENT)
 
 
 def test_the_first_policy_that_covers_channel_and_topic_decides_and_where_none_does_nobody_may() -> None:

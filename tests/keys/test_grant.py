@@ -46,6 +46,16 @@ def test_a_reader_unwraps_its_grant_to_the_session() -> None:
     assert not GRANTS.addressed_to(ANNA.id)
 
 
+@pytest.mark.parametrize("anew_first", [False, True])
+def test_what_was_wrapped_for_a_former_or_a_newer_key_of_a_window_is_unwrapped(anew_first: bool) -> None:  # noqa: FBT001
+    held, statement = keypackage.renew(BERT.identity, BERT.credential, PROJECT, BERT.held, NOW, Draws("2"), anew=True)
+    assert statement is not None
+    package = keypackage.read(statement, PROJECT, BERT.credential, NOW) if anew_first else PACKAGE
+    (wrapped,) = grant.wrap(OUTBOUND, [(BERT.id, package)], 0, NOW, Draws())
+    given_grant = grant.read(wrapped, PROJECT)[0].addressed_to(BERT.id)[0]
+    assert grant.unwrap(given_grant, CLAIM, held).secret == OUTBOUND.secret
+
+
 def test_the_info_of_a_grant_is_that_of_the_format() -> None:
     parts = (b"\x01", PROJECT, ANNA.id, OUTBOUND.id, b"orders", BERT.id, FOR_BERT.window_start.to_bytes(8, "big"))
     info = b"\x11sealwire v1 grant" + b"".join(len(part).to_bytes(2, "big") + part for part in parts)

@@ -58,6 +58,24 @@ def test_nothing_is_renewed_until_a_window_moves_and_held_keys_stay() -> None:
     assert keypackage.read(again, PROJECT, BERT.credential, later) == announced
 
 
+def test_keys_made_anew_are_announced_alone_and_the_former_ones_stay_held_for_what_was_wrapped() -> None:
+    later = NOW + HOUR
+    held, statement = keypackage.renew(
+        BERT.identity, BERT.credential, PROJECT, BERT.held, later, Draws("anew"), anew=True
+    )
+    assert statement is not None
+    package = keypackage.read(statement, PROJECT, BERT.credential, later)
+    assert set(BERT.held) <= set(held)
+    assert len(held) == 2 * len(BERT.held)
+    announced = {window.public for window in package.windows}
+    assert announced == {each.receiving.public for each in held} - {each.receiving.public for each in BERT.held}
+    assert keypackage.differs(PACKAGE, package)
+    assert keypackage.announce(BERT.identity, BERT.credential, PROJECT, held, later) == statement
+    assert keypackage.renew(BERT.identity, BERT.credential, PROJECT, held, later, Draws()) == (held, None)
+    ended = held[0].end + 24 * HOUR
+    assert not {each for each in keypackage.expire(held, ended) if each.start == held[0].start and each.end <= ended}
+
+
 def test_a_receiving_key_is_erased_a_day_after_its_window() -> None:
     first = BERT.held[0]
     assert first in keypackage.expire(BERT.held, first.end + 24 * HOUR - 1)

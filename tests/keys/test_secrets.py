@@ -3,13 +3,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from statement_world import ANNA, BERT, DAY, HOUR, NOW, PROJECT, ROOT, ROOT_BYTES
+from statement_world import ANNA, BERT, DAY, HOUR, NOW, PROJECT, ROOT, ROOT_BYTES, Draws, admit
 
-from sealwire.keys import credential, session
-from sealwire.keys.reason import Reason, Rejected
+from sealwire.keys import credential, identity, session
+from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.secrets import Floor, Secrets
 
 if TYPE_CHECKING:
@@ -22,7 +23,13 @@ def granted(number: int = 1, now: int = NOW) -> InboundSession:
     return session.proven(claim, outbound.secret)
 
 
-FULL = BERT.secrets.remember(granted(1), granted(2)).raised({ANNA.id: Floor(1, 1, NOW)})
+FULL = (
+    BERT.secrets.remember(granted(1), granted(2))
+    .raised({ANNA.id: Floor(1, 1, NOW)})
+    .chartered(b"charter")
+    .followed_by(identity.replace(BERT.identity, Draws("following"), NOW))
+    .sending(granted(3))
+)
 
 
 def test_secrets_come_back_from_their_encoding() -> None:
@@ -37,7 +44,8 @@ def test_secrets_show_none_of_themselves() -> None:
     hidden = [
         BERT.identity.signing.seed,
         *(each.receiving.seed for each in BERT.held),
-        *(each.secret for each in FULL.inbound.values()),
+        *(each.secret for each in (*FULL.inbound.values(), *FULL.sent.values())),
+        FULL.following.signing.seed if FULL.following is not None else b"",
     ]
     for secret in hidden:
         assert secret.hex() not in shown
@@ -84,13 +92,43 @@ def test_receiving_keys_go_a_day_after_their_windows_unless_grants_may_be_unread
 
 def test_secrets_of_a_later_encoding_are_refused_by_name() -> None:
     with pytest.raises(Rejected) as caught:
-        Secrets.decode(b"\x02" + FULL.encode()[1:])
+        Secrets.decode(b"\x03" + FULL.encode()[1:])
     assert caught.value.reason is Reason.UNKNOWN_VERSION
+
+
+def test_secrets_of_the_former_encoding_are_read() -> None:
+    plain = BERT.secrets.remember(granted()).raised({ANNA.id: Floor(1, 1, NOW)})
+    body = msgspec.msgpack.decode(plain.encode()[1:])
+    assert Secrets.decode(b"\x01" + msgspec.msgpack.encode(body[:-3])) == plain
+    with pytest.raises(Rejected):
+        Secrets.decode(b"\x01" + msgspec.msgpack.encode(body))
+
+
+def test_a_following_identity_key_becomes_the_identity_when_a_credential_names_it() -> None:
+    following = identity.replace(BERT.identity, Draws("next key"), NOW + 1)
+    waiting = Secrets.decode(BERT.secrets.followed_by(following).encode())
+    assert (waiting.identity, waiting.following) == (BERT.identity, following)
+    still = waiting.admitted(admit(BERT.identity, "bert", serial=2, site="paris"))
+    assert (still.identity, still.following) == (BERT.identity, following)
+    after = still.admitted(admit(following, "bert", serial=3, site="paris"))
+    assert (after.identity, after.following) == (following, None)
+    assert after.identity.member_id == BERT.id
+    with pytest.raises(Misuse):
+        BERT.secrets.followed_by(ANNA.identity)
+
+
+def test_a_vault_from_before_the_identity_key_was_replaced_tells_a_credential_that_is_not_its_own() -> None:
+    following = identity.replace(BERT.identity, Draws("next key"), NOW + 1)
+    newer = credential.peek(admit(following, "bert", serial=2, site="paris"), PROJECT)
+    assert BERT.secrets.is_ours(BERT.credential)
+    assert not BERT.secrets.is_ours(newer)
+    assert BERT.secrets.followed_by(following).is_ours(newer)
+    assert not BERT.secrets.is_ours(ANNA.credential)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_secrets_or_rejected(noise: bytes) -> None:
-    for encoded in (noise, b"\x01" + noise, FULL.encode() + noise + b"\0"):
+    for encoded in (noise, b"\x01" + noise, b"\x02" + noise, FULL.encode() + noise + b"\0"):
         with pytest.raises(Rejected):
             Secrets.decode(encoded)
 

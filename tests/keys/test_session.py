@@ -144,6 +144,33 @@ def test_the_next_session_is_due_by_age_bytes_and_a_clock_that_went_back(
     assert session.due(OUTBOUND, NOW + age, sealed, idle=idle) is expected
 
 
+def test_the_next_session_is_due_as_its_rules_say() -> None:
+    rules = session.Rules(busy_age=30_000, idle_age=MINUTE, bytes=1 << 20)
+    due = [
+        session.due(OUTBOUND, NOW + age, sealed, idle=idle, rules=rules)
+        for age, sealed, idle in ((29_999, 0, False), (30_000, 0, False), (59_999, 0, True), (MINUTE, 0, True))
+    ]
+    assert due == [False, True, False, True]
+    assert not session.due(OUTBOUND, NOW, (1 << 20) - 1, idle=True, rules=rules)
+    assert session.due(OUTBOUND, NOW, 1 << 20, idle=True, rules=rules)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"busy_age": 0}, {"busy_age": HOUR}, {"idle_age": 55 * MINUTE + 1}, {"idle_age": MINUTE}, {"bytes": 0}]
+)
+def test_rules_by_which_a_session_ends_before_the_next_is_there_are_misuse(wrong: dict[str, int]) -> None:
+    with pytest.raises(Misuse):
+        session.Rules(**wrong)
+
+
+def test_a_sender_keeps_a_session_of_its_own_as_its_readers_have_it() -> None:
+    kept = session.own(OUTBOUND, ANNA.credential)
+    assert kept == session.proven(CLAIM, OUTBOUND.secret)
+    assert OUTBOUND.signing.seed not in kept.encode()
+    with pytest.raises(Misuse):
+        session.own(OUTBOUND, BERT.credential)
+
+
 def test_a_channel_without_a_name_is_misuse() -> None:
     with pytest.raises(Misuse):
         ANNA.session(channel="a b")

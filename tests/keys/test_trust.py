@@ -28,8 +28,20 @@ from statement_world import (
     signing,
 )
 
-from sealwire.keys import aside, charter, grant, keypackage, learning, primitives, progress, root, session, wire
-from sealwire.keys import trust as trusts
+from sealwire.keys import (
+    aside,
+    charter,
+    claims,
+    credential,
+    grant,
+    keypackage,
+    primitives,
+    progress,
+    root,
+    session,
+    unwrapping,
+    wire,
+)
 from sealwire.keys.events import (
     Admitted,
     Claimed,
@@ -200,7 +212,7 @@ def test_a_credential_under_a_root_that_is_not_known_yet_waits_for_it() -> None:
 
 
 def wire_credential() -> msgspec.Struct:
-    return learning.credentials.peek(ANNA.credential_bytes, PROJECT)
+    return credential.peek(ANNA.credential_bytes, PROJECT)
 
 
 # -- key packages and readers
@@ -273,7 +285,7 @@ def test_a_package_of_the_same_time_with_other_content_is_a_fork() -> None:
 
 def test_a_package_of_a_serial_that_is_not_known_waits_for_that_credential() -> None:
     renewal = admit(BERT.identity, "bert", serial=2, site="paris", now=NOW + 1)
-    renewed = learning.credentials.read(renewal, ROOT, NOW)
+    renewed = credential.read(renewal, ROOT, NOW)
     newer = keypackage.announce(BERT.identity, renewed, PROJECT, BERT.held, NOW + 1)
     trust, events = learned(sealer(), newer)
     assert [type(event) for event in events] == [Waits]
@@ -349,7 +361,7 @@ def test_a_session_ahead_of_our_clock_is_parked_until_it_is_not() -> None:
 
 def test_claims_of_one_session_id_are_bounded_and_the_true_one_is_found_among_them() -> None:
     said = session.peek(SESSION, PROJECT)
-    liars = [member(f"liar {number}".replace(" ", "-")) for number in range(learning.CLAIMS_PER_ID)]
+    liars = [member(f"liar {number}".replace(" ", "-")) for number in range(claims.PER_ID)]
     lies = [
         wire.write(
             Type.SESSION,
@@ -360,7 +372,7 @@ def test_claims_of_one_session_id_are_bounded_and_the_true_one_is_found_among_th
         for liar in liars
     ]
     full, events = learned(mirror(), *lies)
-    assert [type(event) for event in events] == [Claimed] * learning.CLAIMS_PER_ID
+    assert [type(event) for event in events] == [Claimed] * claims.PER_ID
     assert refused(full, SESSION) is Reason.TOO_MANY
     trust, _ = learned(mirror(), *lies[1:], SESSION, GRANTS)
     trust, secrets, opened = trust.unwrap_new(BERT.secrets, NOW)
@@ -425,9 +437,9 @@ def test_a_member_grants_late_to_its_own_site_alone() -> None:
         said = msgspec.structs.replace(fields, granter=granter.id)
         return wire.write(Type.GRANTS, PROJECT, said, [granter.identity.signing])
 
-    neighbour = member("cleo", site="paris")
-    trust, _ = learned(mirror(), SESSION, neighbour.credential_bytes)
-    assert refused(trust, late(ANNA)) is Reason.NOT_AUTHORISED
+    neighbour, other = member("cleo", site="paris"), member("otto", site="rome")
+    trust, _ = learned(mirror(), SESSION, neighbour.credential_bytes, other.credential_bytes)
+    assert refused(trust, late(other)) is Reason.NOT_AUTHORISED
     trust, events = learned(trust, late(neighbour))
     assert [type(event) for event in events] == [Granted]
     assert [type(event) for event in trust.unwrap_new(BERT.secrets, NOW)[2]] == [Opened]
@@ -440,13 +452,21 @@ def test_a_member_grants_late_to_its_own_site_alone() -> None:
     assert not trust.given
 
 
+def test_a_sender_grants_late_to_whoever_may_read_without_the_session_signing_key() -> None:
+    fields, _ = grant.read(GRANTS, PROJECT)
+    said = msgspec.structs.replace(fields, granter=ANNA.id)
+    trust, events = learned(mirror(), SESSION, wire.write(Type.GRANTS, PROJECT, said, [ANNA.identity.signing]))
+    assert [type(event) for event in events] == [Claimed, Granted]
+    assert [type(event) for event in trust.unwrap_new(BERT.secrets, NOW)[2]] == [Opened]
+
+
 def test_grants_for_us_are_bounded_per_session() -> None:
-    trust, _ = learned(mirror(), SESSION, *(grants(number) for number in range(learning.GIVEN_PER_ID)))
+    trust, _ = learned(mirror(), SESSION, *(grants(number) for number in range(claims.GIVEN_PER_ID)))
     assert refused(trust, grants(99)) is Reason.TOO_MANY
 
 
 def test_claims_in_all_are_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "CLAIMS_MOST", 2)
+    monkeypatch.setattr(claims, "MOST", 2)
     sessions = [ANNA.session(number=number) for number in range(3)]
     trust, _ = learned(mirror(), *(statement for _, statement in sessions))
     assert list(trust.claims) == [outbound.id for outbound, _ in sessions[1:]]
@@ -457,7 +477,7 @@ def test_claims_in_all_are_bounded_and_the_oldest_goes(monkeypatch: pytest.Monke
 
 def opened_session(who: Member = ANNA, channel: str = "orders") -> session.InboundSession:
     outbound, statement = who.session(channel=channel)
-    claim = session.read(statement, PROJECT, lambda inner: learning.credentials.read(inner, ROOT, NOW), NOW)
+    claim = session.read(statement, PROJECT, lambda inner: credential.read(inner, ROOT, NOW), NOW)
     return session.proven(claim, outbound.secret)
 
 
@@ -542,11 +562,11 @@ def test_any_bytes_are_learned_without_an_exception_and_change_nothing(noise: li
 
 
 def test_what_is_remembered_of_credentials_and_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "_MEMO_MOST", 2)
+    monkeypatch.setattr(credential, "_MEMO_MOST", 2)
     trust, _ = learned(EMPTY, *(member(f"m{number}").credential_bytes for number in range(5)))
     assert len(trust.credentials) == 5
     assert len(trust.known_credentials) <= 2
-    monkeypatch.setattr(trusts, "_OPENED_MOST", 1)
+    monkeypatch.setattr(unwrapping, "OPENED_MOST", 1)
     trust, secrets = mirror(), BERT.secrets
     for number in range(2):
         outbound, statement = ANNA.session(number=number)

@@ -19,8 +19,6 @@ OWN_SIDE = {
     Reason.SINK_REFUSED,
     Reason.OLD_FORMAT,
     Reason.CURSORS_LOST,
-    # Said of the age of a charter that is known, once a charter is followed.
-    Reason.CHARTER_OLD,
 }
 
 
@@ -52,6 +50,11 @@ def test_a_statement_does_what_its_vector_says(path: str) -> None:
 @pytest.mark.parametrize("path", below("trust"))
 def test_what_is_believed_depends_on_what_was_known_as_its_vector_says(path: str) -> None:
     assert vector_run.learn(VECTORS[path]) == VECTORS[path].expect
+
+
+@pytest.mark.parametrize("path", below("holds"))
+def test_a_reader_holds_or_goes_on_as_its_vector_says(path: str) -> None:
+    assert vector_run.holds(VECTORS[path]) == VECTORS[path].expect
 
 
 @pytest.mark.parametrize("path", below("cursor"))

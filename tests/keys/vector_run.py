@@ -233,6 +233,16 @@ def learn(vector: Vector) -> str:
     return f"wait {event.reason}" if isinstance(event, events.Waits) else "accept"
 
 
+def holds(vector: Vector) -> str:
+    """Learn what a vector's reader knew; give whether it goes on."""
+    now = vector.number("now")
+    trust = Trust(_known_root(vector), me=vector.octets("me"))
+    for each in vector.all("learnt"):
+        trust, _ = trust.learn([each], now)
+    why = trust.holds(now)
+    return "goes-on" if why is None else f"hold {why.reason}"
+
+
 def policy(vector: Vector) -> tuple[str, Opened | None]:
     """Open a vector's envelope under the charter that it has."""
     known = _known_root(vector)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import vector_envelopes
@@ -12,6 +12,7 @@ import vector_world as world
 from vector_file import Vector
 from vector_people import (
     ANNA,
+    ANNA_BYTES,
     AUTHORITY,
     BEGAN,
     BERT,
@@ -27,7 +28,7 @@ from vector_people import (
     package,
     remade,
 )
-from vector_statements import CHARTER, INBOUND
+from vector_statements import CARL, CHARTER, INBOUND
 from vector_world import MADE_AT, NOW, Forge, inner_bytes
 
 from sealwire.keys import charter, policy
@@ -36,8 +37,11 @@ from sealwire.keys.envelope import Place
 from sealwire.keys.inner import LOG_START, RESEAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from sealwire.keys.identity import Identity
+
+Row = TypeVar("Row", charter.PolicyRow, charter.CharterFields)
 BATCH = world.batch()
 PLACE = Place(PROJECT, "orders", "acme.orders", 2)
 ROW = charter.PolicyRow("orders", "acme.*", 0, policy.table({"site": ["berlin"]}), policy.MEMBERS, 0)
@@ -49,6 +53,7 @@ def learnt() -> Iterator[Vector]:
     claims = [remade(SESSION_BYTES, [ANNA.signing], f9=number) for number in range(2, 7)]
     second = remade(ROOT_BYTES, ROOT_SIGNERS, f0=1, f8=BEGAN)
     bert_2 = certified(BERT, "bert", "paris", serial=2)
+    carl, dora = certified(CARL, "carl", "paris"), certified(CARL, "dora", "rome")
     cases: tuple[tuple[str, str, str, list[bytes], bytes], ...] = (
         ("first-credential", "accept", "A member is met for the first time.", [], BERT_BYTES),
         ("credential-again", "known", "A credential served again.", [BERT_BYTES], BERT_BYTES),
@@ -66,6 +71,21 @@ def learnt() -> Iterator[Vector]:
         ("session-ahead", "wait ahead", "A session made more than five minutes after the reader's clock.", [], remade(SESSION_BYTES, [ANNA.signing], f6=NOW + 300_001, f7=NOW + 300_002)),
         ("grant-before-its-session", "wait unknown-session", "A grant for the reader, of a session not claimed yet.", [], granted()),
         ("grant-after-its-session", "accept", "A grant for the reader, of a session that is claimed.", [SESSION_BYTES], granted()),
+        ("grant-by-the-sender", "accept", "A grant signed by the session's sender, not by the session key.", [ANNA_BYTES, BERT_BYTES, SESSION_BYTES], remade(granted(), [ANNA.signing], f1=ANNA.member_id)),
+        ("grant-by-our-site", "accept", "A grant signed by a member of the reader's site.", [carl, BERT_BYTES, SESSION_BYTES], remade(granted(), [CARL.signing], f1=CARL.member_id)),
+        ("grant-by-another-site", "reject not-authorised", "A grant signed by a member of another site, who is not the sender.", [dora, BERT_BYTES, SESSION_BYTES], remade(granted(), [CARL.signing], f1=CARL.member_id)),
+        ("grant-by-a-refused-member", "reject refused-member", "A grant signed by a member of the reader's site, whom the charter refuses.", [ruled(2, refusals=[CARL]), carl, BERT_BYTES, SESSION_BYTES], remade(granted(), [CARL.signing], f1=CARL.member_id)),
+        ("first-charter", "accept", "A charter, where none was known.", [], ruled(1)),
+        ("charter-again", "known", "A charter served again.", [ruled(1)], ruled(1)),
+        ("charter-renewed", "accept", "The same charter, as of a later time.", [ruled(1)], ruled(1, as_of=NOW)),
+        ("charter-as-of-before", "reject outdated", "The same charter, as of an earlier time.", [ruled(1, as_of=NOW)], ruled(1)),
+        ("older-charter", "reject outdated", "A charter of a lower version, as of a later time.", [ruled(2)], ruled(1, as_of=NOW)),
+        ("newer-charter", "accept", "A charter of a higher version, as of an earlier time.", [ruled(1, as_of=NOW)], ruled(2)),
+        ("forked-charter", "reject fork", "Another charter of the same version, as of a later time.", [ruled(1)], ruled(1, as_of=NOW, max_age=1)),
+        ("charter-that-pardons", "reject pardoned", "A newer charter that no longer refuses a member.", [ruled(1, refusals=[ANNA])], ruled(2)),
+        ("charter-that-refuses-later", "reject pardoned", "A newer charter that refuses a member from a later time on.", [ruled(1, refusals=[ANNA])], ruled(2, refusals=[ANNA], since=1)),
+        ("charter-ahead", "wait ahead", "A charter as of more than five minutes after the reader's clock.", [], ruled(1, as_of=NOW + 300_001)),
+        ("charter-of-the-next-root", "wait outdated", "A charter under a root that is not known yet, signed by a key that is.", [], ruled(1, root_version=2)),
         ("root-again", "known", "The root that counts already.", [], second),
     )  # fmt: skip
     for name, expect, comment, before, last in cases:
@@ -76,6 +96,36 @@ def learnt() -> Iterator[Vector]:
             *(("learnt", each) for each in before),
         ]
         yield Vector(name, comment, expect, (*inputs, ("statement", last)))
+
+
+def ruled(
+    version: int, refusals: Sequence[Identity] = (), since: int = 0, as_of: int = NOW - 1000, **changes: int
+) -> bytes:
+    """Make a charter under which every member may produce and consume, that refuses these."""
+    rows = tuple(charter.Refusal(who.member_id, since, "why") for who in refusals)
+    everywhere = charter.PolicyRow("*", "*", 0, policy.MEMBERS, policy.MEMBERS, 0)
+    fields = charter.CharterFields(version, as_of, 1, (everywhere,), rows, 1, 1, 0)
+    return charter.make(ROOT, AUTHORITY, replace_row(fields, **changes))
+
+
+def holds() -> Iterator[Vector]:
+    """What a reader believes may let it hold: seal nothing, deliver nothing."""
+    of_charter_2 = certified(BERT, "bert", "paris", charter_version=2)
+    cases: tuple[tuple[str, str, str, list[bytes]], ...] = (
+        ("no-charter", "goes-on", "Charter 0 has no age.", [BERT_BYTES]),
+        ("charter-at-its-max-age", "goes-on", "A charter as old as it may be.", [ruled(1, max_age=1000)]),
+        ("charter-above-its-max-age", "hold charter-old", "A charter a millisecond older than it may be.", [ruled(1, max_age=999)]),
+        ("charter-without-max-age", "goes-on", "A charter of last year that has no max_age.", [ruled(1, as_of=BEGAN)]),
+        ("charter-before-our-credential", "hold charter-old", "The reader's own credential is of the time of charter 2.", [ruled(1), of_charter_2]),
+        ("charter-of-our-credential", "goes-on", "The charter of the credential's time is there.", [ruled(2), of_charter_2]),
+        ("charter-of-the-next-root", "hold charter-old", "A charter names root 2, and a key that root 1 names signed it.", [ruled(1, root_version=2)]),
+        ("charter-of-another-key", "goes-on", "The same, signed by a key that root 1 does not name.", [remade(ruled(1, root_version=2), [people.STRANGER])]),
+        ("suite-above-ours", "hold unknown-suite", "The charter asks for suite 2.", [ruled(1, min_suite=2)]),
+        ("format-above-ours", "hold unknown-version", "The charter asks for format 2.", [ruled(1, min_format=2)]),
+    )  # fmt: skip
+    for name, expect, comment, before in cases:
+        known = (("now", NOW), ("root", ROOT_BYTES), ("me", BERT.member_id), *(("learnt", each) for each in before))
+        yield Vector(name, comment, expect, known)
 
 
 def judged() -> Iterator[Vector]:
@@ -91,38 +141,41 @@ def judged() -> Iterator[Vector]:
         more += [(f"credential {each.replace('_', ' ')}", value) for each, value in credential.items()]
         return replace(vector, inputs=(*more, *vector.inputs))
 
-    def ruled(*rows: charter.PolicyRow, refusals: tuple[charter.Refusal, ...] = ()) -> charter.CharterFields:
+    def with_rows(*rows: charter.PolicyRow, refusals: tuple[charter.Refusal, ...] = ()) -> charter.CharterFields:
         return charter.CharterFields(1, NOW - 1000, 1, rows, refusals, 1, 1, 0)
 
     def refused(since: int) -> charter.CharterFields:
-        return ruled(ROW, refusals=(charter.Refusal(ANNA.member_id, since, "why"),))
+        return with_rows(ROW, refusals=(charter.Refusal(ANNA.member_id, since, "why"),))
 
     returns = charter.PolicyRow("returns", "*", 0, policy.MEMBERS, policy.MEMBERS, 0)
     paris = charter.PolicyRow("*", "*", 0, policy.table({"site": ["paris"]}), policy.MEMBERS, 0)
     yield case("charter-0", "open", "No charter yet: every member may produce.", None)
-    yield case("policy-allows", "open", "Site berlin may produce to orders.", ruled(ROW))
-    yield case("policy-of-another-site", "reject not-authorised", "Only site paris may produce.", ruled(paris))
+    yield case("policy-allows", "open", "Site berlin may produce to orders.", with_rows(ROW))
+    yield case("policy-of-another-site", "reject not-authorised", "Only site paris may produce.", with_rows(paris))
     yield case(
-        "first-row-decides", "reject not-authorised", "A row that denies, before one that allows.", ruled(paris, ROW)
+        "first-row-decides",
+        "reject not-authorised",
+        "A row that denies, before one that allows.",
+        with_rows(paris, ROW),
     )
-    yield case("no-row", "reject not-authorised", "No row covers the channel.", ruled(returns))
+    yield case("no-row", "reject not-authorised", "No row covers the channel.", with_rows(returns))
     yield case(
         "row-of-another-topic",
         "reject not-authorised",
         "The row covers another cloud topic.",
-        ruled(replace_row(ROW, cloud_topic="other.*")),
+        with_rows(replace_row(ROW, cloud_topic="other.*")),
     )
     yield case(
         "empty-table",
         "reject not-authorised",
         "A table that names no attribute denies.",
-        ruled(replace_row(ROW, produce=())),
+        with_rows(replace_row(ROW, produce=())),
     )
     yield case(
         "language-1",
         "reject not-authorised",
         "A policy language that nobody knows denies.",
-        ruled(replace_row(ROW, language=1)),
+        with_rows(replace_row(ROW, language=1)),
     )
     yield case("revoked", "reject refused-member", "The sender is refused whatever its date.", refused(0))
     yield case(
@@ -131,6 +184,9 @@ def judged() -> Iterator[Vector]:
         "Refused since the millisecond in which the session was made.",
         refused(MADE_AT),
     )
+    for name, changes in (("suite-below-the-least", {"min_suite": 2}), ("format-below-the-least", {"min_format": 2})):
+        rules = replace_row(with_rows(ROW), **changes)
+        yield case(name, "reject not-authorised", "Below what the charter asks for at least.", rules)
     yield case("retired-later", "open", "Refused since a millisecond after the session was made.", refused(MADE_AT + 1))
     yield case("another-is-refused", "open", "Another member is refused.", CHARTER)
     yield case(
@@ -149,8 +205,8 @@ def judged() -> Iterator[Vector]:
     )
 
 
-def replace_row(row: charter.PolicyRow, **changes: object) -> charter.PolicyRow:
-    """Give a policy row with other fields."""
+def replace_row(row: Row, **changes: object) -> Row:
+    """Give a policy row, or a charter, with other fields."""
     return msgspec.structs.replace(row, **changes)
 
 
@@ -204,5 +260,5 @@ def cursors() -> Iterator[Vector]:
 
 def vectors() -> dict[str, Vector]:
     """Every vector of these three; only inside `stored_hpke`."""
-    groups = {"trust": learnt(), "policy": judged(), "cursor": cursors()}
+    groups = {"trust": learnt(), "holds": holds(), "policy": judged(), "cursor": cursors()}
     return {f"{folder}/{each.name}.txt": each for folder, group in groups.items() for each in group}

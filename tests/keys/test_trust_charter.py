@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from statement_world import (
+    ANNA,
+    AUTHORITY,
+    BERT,
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    OFFLINE,
+    PROJECT,
+    ROOT,
+    ROOT_BYTES,
+    YEAR,
+    Draws,
+    Member,
+    admit,
+    member,
+    signing,
+)
+
+from sealwire.keys import aside, charter, credential, keypackage, root, session
+from sealwire.keys.charter import CharterFields, PolicyRow, Refusal
+from sealwire.keys.events import Admitted, Chartered, KeysAnnounced, Refused, Rooted, Waits
+from sealwire.keys.policy import MEMBERS
+from sealwire.keys.primitives import ED25519
+from sealwire.keys.reason import Reason, Rejected
+from sealwire.keys.root import RootFields
+from sealwire.keys.secrets import Secrets
+from sealwire.keys.trust import Trust
+
+if TYPE_CHECKING:
+    from sealwire.keys.events import Event
+    from sealwire.keys.primitives import SigningKey
+    from sealwire.keys.root import Root
+
+TOPIC = "acme.orders"
+ALL = PolicyRow("*", "*", 0, MEMBERS, MEMBERS, 0)
+BASE = CharterFields(1, NOW, 1, (ALL,), (), 1, 1, 0)
+NEWER = signing("newer authority")
+BOTH = ((ED25519, AUTHORITY.public, NOW + YEAR), (ED25519, NEWER.public, NOW + YEAR))
+
+
+def said(*, known: Root = ROOT, by: SigningKey = AUTHORITY, **changes: object) -> bytes:
+    return charter.make(known, by, msgspec.structs.replace(BASE, **changes))
+
+
+def refusing(*rows: tuple[Member, int], **changes: object) -> bytes:
+    refusals = (Refusal(who.id, since, "") for who, since in rows)
+    return said(refusals=tuple(sorted(refusals, key=lambda row: row.member_id)), **changes)
+
+
+def learned(trust: Trust, *statements: bytes, now: int = NOW) -> tuple[Trust, list[Event]]:
+    after, events = trust.learn(statements, now)
+    return after, list(events)
+
+
+def refused(trust: Trust, statement: bytes, now: int = NOW) -> Reason:
+    after, events = learned(trust, statement, now=now)
+    assert [type(event) for event in events] == [Refused]
+    assert after == trust
+    (event,) = events
+    assert isinstance(event, Refused)
+    return event.reason
+
+
+def held(trust: Trust, now: int = NOW) -> Reason | None:
+    refusal = trust.holds(now)
+    return None if refusal is None else refusal.reason
+
+
+def next_root(former: Root = ROOT, made_at: int = NOW, **changes: object) -> bytes:
+    same = {name: getattr(former, name) for name in RootFields.__struct_fields__}
+    return root.make_next(former, RootFields(**{**same, "made_at": made_at, **changes}), OFFLINE)
+
+
+def opened_session(who: Member = ANNA, now: int = NOW) -> session.InboundSession:
+    outbound, statement = who.session(now=now)
+    claim = session.read(statement, PROJECT, lambda inner: credential.read(inner, ROOT, now), now)
+    return session.proven(claim, outbound.secret)
+
+
+EMPTY = Trust.begin(ROOT_BYTES, NOW)
+SEALER = learned(Trust.begin(ANNA.secrets, NOW), BERT.credential_bytes, BERT.package)[0]
+SECOND = learned(EMPTY, refusing((BERT, NOW), version=2))[0]
+
+
+# -- which charter counts
+
+
+def test_a_charter_counts_and_one_as_of_later_renews_it() -> None:
+    trust, events = learned(EMPTY, said())
+    assert events == [Chartered(1, NOW, changed=True, refused=(), statement=said())]
+    renewed = said(as_of=NOW + 1)
+    trust, events = learned(trust, renewed)
+    assert events == [Chartered(1, NOW + 1, changed=False, refused=(), statement=renewed)]
+    assert learned(trust, renewed) == (trust, [])
+    assert refused(trust, said()) is Reason.OUTDATED
+
+
+def test_a_higher_version_counts_whatever_its_as_of_and_a_lower_one_never_again() -> None:
+    trust, events = learned(SECOND, refusing((BERT, NOW), version=3, as_of=NOW - DAY))
+    assert [type(event) for event in events] == [Chartered]
+    assert trust.charter.version == 3
+    assert refused(trust, refusing((BERT, NOW), version=2, as_of=NOW + 1)) is Reason.OUTDATED
+
+
+def test_the_same_version_with_other_content_is_a_fork_whatever_its_as_of() -> None:
+    for as_of in (NOW, NOW + 1):
+        assert refused(SECOND, refusing((BERT, NOW), version=2, as_of=as_of, max_age=1)) is Reason.FORK
+    assert refused(SECOND, said(version=2, as_of=NOW + 1)) is Reason.FORK
+
+
+def test_the_same_words_signed_by_another_authority_key_are_passed_over() -> None:
+    trust = learned(EMPTY, next_root(authority_keys=BOTH), said())[0]
+    assert learned(trust, said(known=trust.root, by=NEWER)) == (trust, [])
+
+
+def test_a_refusal_is_never_taken_back_and_its_time_never_rises() -> None:
+    for later in (said(version=3), refusing((ANNA, NOW), version=3), refusing((BERT, NOW + 1), version=3)):
+        assert refused(SECOND, later) is Reason.PARDONED
+    both = refusing((BERT, NOW - 1), (ANNA, 0), version=3)
+    _, events = learned(SECOND, both)
+    assert isinstance(events[0], Chartered)
+    assert {(row.member_id, row.since) for row in events[0].refused} == {(BERT.id, NOW - 1), (ANNA.id, 0)}
+    _, events = learned(SECOND, refusing((BERT, NOW), (ANNA, 0), version=3))
+    assert isinstance(events[0], Chartered)
+    assert [row.member_id for row in events[0].refused] == [ANNA.id]
+
+
+def test_a_batch_of_charters_comes_to_the_newest_and_of_one_version_only_the_newest_is_verified() -> None:
+    batch = [said(as_of=NOW + step) for step in range(3)] + [refusing((BERT, 0), version=2)]
+    trust, events = learned(EMPTY, *batch[::-1])
+    assert trust.charter.version == 2
+    assert [event.as_of for event in events if isinstance(event, Chartered)] == [NOW + 2, NOW]
+    assert [event.reason for event in events if isinstance(event, Refused)] == [Reason.OUTDATED] * 2
+
+
+def test_a_charter_that_nobody_trusted_signed_is_refused() -> None:
+    assert refused(EMPTY, said(by=signing("stranger"))) is Reason.UNKNOWN_SIGNER
+    broken = bytearray(said())
+    broken[-1] ^= 1
+    assert refused(EMPTY, bytes(broken)) is Reason.BAD_SIGNATURE
+    assert refused(EMPTY, said()[:-1]) is Reason.TRUNCATED
+
+
+def test_a_charter_ahead_of_our_clock_waits_for_it_and_only_where_it_is_the_authoritys() -> None:
+    ahead = said(as_of=NOW + HOUR)
+    trust, events = learned(EMPTY, ahead)
+    assert [type(event) for event in events] == [Waits]
+    assert trust.charter.version == 0
+    assert learned(trust, now=NOW + 55 * MINUTE)[0].charter.version == 1
+    assert refused(EMPTY, said(as_of=NOW + HOUR, by=signing("stranger"))) is Reason.UNKNOWN_SIGNER
+
+
+def test_what_was_judged_is_judged_again_under_another_charter_and_not_under_a_renewed_one() -> None:
+    trust = learned(SEALER, said())[0]
+    sender = opened_session(BERT)
+    trust.may_produce(sender, TOPIC, NOW)
+    renewed = learned(trust, said(as_of=NOW + 1))[0]
+    assert renewed.judged is trust.judged
+    changed = learned(renewed, refusing((BERT, 0), version=2))[0]
+    with pytest.raises(Rejected) as caught:
+        changed.may_produce(sender, TOPIC, NOW)
+    assert caught.value.reason is Reason.REFUSED_MEMBER
+    trust.may_produce(sender, TOPIC, NOW)
+    assert [who for who, _ in changed.readers("orders", TOPIC, NOW)] == []
+    assert [who for who, _ in trust.readers("orders", TOPIC, NOW)] == [BERT.id]
+
+
+def test_charters_that_wait_are_few() -> None:
+    later = [said(root_version=2, version=1 + step) for step in range(6)]
+    trust, events = learned(EMPTY, *later)
+    assert len(trust.waiting) == aside.MOST_PER_CAUSE
+    assert {event.reason for event in events if isinstance(event, Refused)} == {Reason.TOO_MANY}
+
+
+# -- after a restart
+
+
+def test_no_restart_goes_back_behind_the_charter_that_the_vault_has() -> None:
+    newest = refusing((BERT, NOW), version=2)
+    vault = Secrets.decode(ANNA.secrets.chartered(newest).encode())
+    trust = Trust.begin(vault, NOW)
+    assert trust.charter.version == 2
+    assert refused(trust, said()) is Reason.OUTDATED
+    assert learned(trust, newest) == (trust, [])
+    assert Trust.begin(vault, NOW - YEAR).charter.version == 2
+    assert Trust.begin(vault, NOW + 2 * YEAR).charter.version == 2
+    with pytest.raises(Rejected):
+        Trust.begin(ANNA.secrets.chartered(ANNA.credential_bytes), NOW)
+
+
+# -- roots and charters
+
+
+def test_a_charter_of_a_root_that_is_not_known_yet_waits_and_holds_where_a_key_that_we_know_signed_it() -> None:
+    second = next_root(authority_keys=BOTH)
+    known = root.read_next(second, ROOT)
+    waiting, events = learned(EMPTY, said(known=known, root_version=2))
+    assert [type(event) for event in events] == [Waits]
+    assert held(waiting) is Reason.CHARTER_OLD
+    trust, events = learned(waiting, second)
+    assert [type(event) for event in events] == [Rooted, Chartered]
+    assert held(trust) is None
+    stranger, events = learned(EMPTY, said(known=known, root_version=2, by=NEWER))
+    assert [type(event) for event in events] == [Waits]
+    assert held(stranger) is None
+    assert [type(event) for event in learned(stranger, second)[1]] == [Rooted, Chartered]
+
+
+def test_a_charter_of_a_distrusted_key_holds_until_one_of_the_present_root_comes_whatever_its_version() -> None:
+    stolen = refusing((ANNA, 0), version=1 << 50)
+    trust = learned(learned(EMPTY, next_root(authority_keys=BOTH))[0], stolen)[0]
+    assert held(trust) is None
+    third = next_root(trust.root, authority_keys=BOTH, distrusted=((AUTHORITY.public, NOW - 1),))
+    trust = learned(trust, third)[0]
+    assert held(trust) is Reason.CHARTER_OLD
+    for older in (said(as_of=NOW - 2, version=7), said(known=trust.root, by=NEWER, root_version=2)):
+        assert refused(trust, older) is Reason.OUTDATED
+    trust, events = learned(trust, said(known=trust.root, by=NEWER, root_version=3))
+    assert [type(event) for event in events] == [Chartered]
+    assert held(trust) is None
+    assert not trust.refuses(ANNA.id, NOW)
+
+
+def test_an_authority_key_that_ends_takes_no_charter_with_it() -> None:
+    short = root.make_first("acme", OFFLINE, 2, [(AUTHORITY.public, NOW + DAY)], [], NOW)
+    known = root.read_first(short)
+    trust = learned(Trust.begin(short, NOW), said(known=known))[0]
+    assert held(trust, NOW + 2 * DAY) is None
+
+
+# -- what holds
+
+
+def test_a_charter_older_than_its_max_age_holds_until_it_is_renewed() -> None:
+    trust = learned(EMPTY, said(max_age=HOUR))[0]
+    assert held(trust, NOW + HOUR) is None
+    assert held(trust, NOW + HOUR + 1) is Reason.CHARTER_OLD
+    trust = learned(trust, said(max_age=HOUR, as_of=NOW + HOUR), now=NOW + HOUR)[0]
+    assert held(trust, NOW + HOUR + 1) is None
+    assert held(learned(EMPTY, said())[0], NOW + YEAR) is None
+    assert held(EMPTY, NOW) is None
+
+
+def test_our_own_credential_of_the_time_of_a_newer_charter_holds_and_anothers_does_not() -> None:
+    def certified(who: Member, version: int) -> bytes:
+        return credential.make(
+            ROOT,
+            AUTHORITY,
+            member_id=who.id,
+            identity_key=who.identity.public,
+            name=who.credential.name,
+            attributes=dict(who.credential.attributes),
+            serial=2,
+            now=NOW,
+            charter_version=version,
+        )
+
+    assert held(learned(SEALER, certified(BERT, 1))[0]) is None
+    trust = learned(SEALER, certified(ANNA, 1))[0]
+    assert held(trust) is Reason.CHARTER_OLD
+    assert held(learned(trust, said())[0]) is None
+
+
+def test_a_charter_that_asks_for_what_this_release_cannot_do_holds_and_refuses_what_is_below() -> None:
+    for changes, reason in (({"min_suite": 2}, Reason.UNKNOWN_SUITE), ({"min_format": 2}, Reason.UNKNOWN_VERSION)):
+        trust = learned(SEALER, said(**changes))[0]
+        assert held(trust) is reason
+        with pytest.raises(Rejected) as caught:
+            trust.may_produce(opened_session(BERT), TOPIC, NOW)
+        assert caught.value.reason is Reason.NOT_AUTHORISED
+    trust = learned(SEALER, said())[0]
+    trust.may_produce(opened_session(BERT), TOPIC, NOW)
+
+
+# -- clocks
+
+
+LATER = NOW + 6 * MINUTE
+CHARTER_AHEAD = said(as_of=LATER)
+
+
+def package_at(who: Member, at: int) -> bytes:
+    return keypackage.announce(who.identity, who.credential, PROJECT, who.held, at)
+
+
+def test_our_clock_is_wrong_only_where_the_authority_and_another_member_say_so() -> None:
+    cleo = member("cleo")
+    trust = learned(SEALER, cleo.credential_bytes)[0]
+    assert trust.clock(NOW) is None
+    assert learned(trust, CHARTER_AHEAD)[0].clock(NOW) is None
+    assert learned(trust, package_at(BERT, LATER), package_at(cleo, LATER))[0].clock(NOW) is None
+    assert learned(trust, CHARTER_AHEAD, package_at(ANNA, LATER))[0].clock(NOW) is None
+    wrong = learned(trust, CHARTER_AHEAD, package_at(BERT, LATER + 1))[0]
+    found = wrong.clock(NOW)
+    assert found is not None
+    assert found.reason is Reason.AHEAD
+    for clock in (NOW, LATER, LATER + 1):
+        assert str(clock) in found.detail
+    assert wrong.clock(LATER) is None
+
+
+def test_a_session_ahead_of_our_clock_tells_of_its_senders() -> None:
+    ahead = BERT.session(now=LATER)[1]
+    assert learned(SEALER, CHARTER_AHEAD, ahead)[0].clock(NOW) is not None
+
+
+def test_what_nobody_signed_tells_nothing_of_clocks() -> None:
+    forged = msgspec.structs.replace(keypackage.peek(BERT.package, PROJECT), made_at=LATER)
+    package = keypackage.wire.write(keypackage.Type.KEY_PACKAGE, PROJECT, forged, [signing("stranger")])
+    trust, events = learned(SEALER, CHARTER_AHEAD, package)
+    assert [type(event) for event in events] == [Waits, Refused]
+    assert trust.clock(NOW) is None
+    trust = learned(SEALER, said(as_of=LATER, by=signing("stranger")), package_at(BERT, LATER))[0]
+    assert trust.clock(NOW) is None
+
+
+def test_a_refused_member_tells_nothing_of_clocks() -> None:
+    trust = learned(SEALER, refusing((BERT, NOW)), refusing((BERT, NOW), as_of=LATER), package_at(BERT, LATER))[0]
+    assert trust.clock(NOW) is None
+
+
+def test_whose_clock_was_ahead_and_is_no_more_tells_nothing() -> None:
+    far = NOW + 10 * DAY
+    trust = learned(SEALER, said(as_of=far), package_at(BERT, far))[0]
+    assert trust.clock(NOW + DAY) is not None
+    mended = learned(trust, said(as_of=NOW + HOUR), now=NOW + HOUR)[0]
+    assert mended.charter.version == 1
+    assert mended.clock(NOW + HOUR) is None
+    older = learned(trust, admit(BERT.identity, "bert", serial=2, site="paris", now=NOW - 1))[0]
+    assert older.clock(NOW) is not None
+    assert learned(trust, package_at(BERT, NOW + HOUR), now=NOW + HOUR)[0].clock(NOW + HOUR) is None
+
+
+# -- keys replaced
+
+
+def test_a_credential_that_names_another_identity_key_says_so() -> None:
+    from sealwire.keys import identity  # noqa: PLC0415
+
+    following = identity.replace(BERT.identity, Draws("next"), NOW)
+    trust, events = learned(SEALER, admit(following, "bert", serial=2, site="paris"))
+    assert isinstance(events[0], Admitted)
+    assert (events[0].new, events[0].replaced) == (False, True)
+    assert refused(trust, package_at(BERT, NOW + 1)) is Reason.UNKNOWN_SIGNER
+    mine = dataclasses.replace(BERT, identity=following, credential=events[0].credential)
+    assert [type(event) for event in learned(trust, package_at(mine, NOW + 1))[1]] == [KeysAnnounced]
+    renewal = learned(SEALER, admit(BERT.identity, "bert", serial=2, site="paris"))[1][0]
+    assert isinstance(renewal, Admitted)
+    assert not renewal.replaced
+
+
+def test_a_package_with_other_keys_for_known_windows_says_that_they_are_anew() -> None:
+    moved = keypackage.renew(BERT.identity, BERT.credential, PROJECT, BERT.held, NOW + 4 * HOUR, Draws("more"))[1]
+    lost = keypackage.renew(BERT.identity, BERT.credential, PROJECT, (), NOW + 4 * HOUR, Draws("lost"))[1]
+    assert moved is not None
+    assert lost is not None
+    assert learned(SEALER, moved, now=NOW + 4 * HOUR)[1] == [KeysAnnounced(BERT.id, new=False, anew=False)]
+    assert learned(SEALER, lost, now=NOW + 4 * HOUR)[1] == [KeysAnnounced(BERT.id, new=False, anew=True)]
