@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from sealwire.app import guard
+from sealwire.app import guard, memory
 from sealwire.app.faults import CONFIGURATION, did_you_mean
 
 # command -> (module below sealwire.app, its object, what it does in a line: help is shown without importing any)
@@ -82,6 +82,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one for each way a command ends
     """Run the command line and give its exit code. Whatever goes wrong is said in words; never a traceback."""
+    memory.keep_private()  # most commands open a vault, or the authority's key
     try:
         result = cli.main(arguments, prog_name="sealwire", standalone_mode=False)
     except click.exceptions.Exit as exit_:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sealwire.app import guard, logs, membership
+from sealwire.app import guard, logs, membership, memory
 from sealwire.app.config import require
 from sealwire.app.custody import Custody
 from sealwire.app.faults import CONFIGURATION, Failure
@@ -29,12 +29,17 @@ PASSPHRASE_FD: Final = "SEALWIRE_PASSPHRASE_FD"  # noqa: S105 - numbers an inher
 
 def sealing_app() -> faust.App:
     """Build the sealing worker's app, of the YAML that `SEALWIRE_NODE` names; says what is wrong and ends with 2."""
-    return guard.guarded(lambda: build(_node(), "seal"))
+    return guard.guarded(lambda: _worker("seal"))
 
 
 def mirror_app() -> faust.App:
     """Build the mirror's app, of the YAML that `SEALWIRE_NODE` names; says what is wrong and ends with 2."""
-    return guard.guarded(lambda: build(_node(), "open"))
+    return guard.guarded(lambda: _worker("open"))
+
+
+def _worker(direction: Direction) -> faust.App:
+    memory.keep_private()
+    return build(_node(), direction)
 
 
 def build(node: Node, direction: Direction) -> faust.App:

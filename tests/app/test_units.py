@@ -27,6 +27,7 @@ CONFINED = {
     "MemoryDenyWriteExecute": "yes",
     "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
     "LimitCORE": "0",
+    "MemorySwapMax": "0",
     "UMask": "0077",
     "User": "sealwire",
 }
