@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LIMIT_S: Final = 30.0  # less than a unit's TimeoutStartSec: what hangs is told in words before systemd ends us
 MOST: Final = 4096  # bytes of output; the secret is 32 bytes, however it is written
 _SAID: Final = 2000  # bytes of standard error that are kept, the last ones
-_SHOWN: Final = 400  # characters of it that are shown
+_SHOWN: Final = 600  # characters of it that are shown
 _LOOK_S: Final = 0.05  # how soon an end without a last word is noticed
 
 
@@ -134,4 +134,6 @@ class _Run:
             return "; it said on standard error what it printed, which is not shown"
         text = "".join(each if each.isprintable() else " " for each in self._said.decode(errors="replace"))
         said = " ".join(text.split())
-        return f"; it said: {said[-_SHOWN:]}".rstrip(".") if said else ""
+        if len(said) > _SHOWN:
+            said = f"... {said[-_SHOWN:].partition(' ')[2]}"
+        return f"; it said: {said}".rstrip(".") if said else ""
