@@ -217,8 +217,8 @@ def _odd_loss(cursor: Cursor, inner: Inner, rules: Rules) -> bool:
         return False
     # Beyond a gap it waits first: what is missing before it may still come, and must not be passed with it.
     beyond = inner.first > (cursor.next or 0)
-    if inner.reseal:
-        return not beyond
+    if inner.reseal and not beyond:
+        return True
     return inner.next - inner.first > rules.lost_span and not (beyond and cursor.next is not None)
 
 

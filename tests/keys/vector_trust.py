@@ -240,6 +240,7 @@ def cursors() -> Iterator[Vector]:
         ("no-start", "gap 0 500 no-start", "Nothing was delivered yet, and this is not the beginning.", {"cursor next": "none", "first": 500, "next": 510}),
         ("lost", "deliver", "A lost span of 2^20 offsets is passed.", {"kind": "lost", "next": 100 + 2**20, "last stable": 2**40, "records": 0}),
         ("lost-too-much", "hold lost-span", "A lost span of one offset more waits for a person.", {"kind": "lost", "next": 101 + 2**20, "last stable": 2**40, "records": 0}),
+        ("lost-too-much-at-the-log-start", "hold lost-span", "Sealed again, where nothing was delivered yet: too much is too much.", {"kind": "lost", "cursor next": "none", "first": 1, "next": 2 + 2**20, "last stable": 2**40, "flags": LOG_START | RESEAL, "records": 0}),
         ("largest-holes", "deliver", "One record, with 2^20 offsets left out before and behind it.", {"next": 101 + 2**21, "last stable": 2**40}),
         ("hole-too-large", "hold implausible", "One offset more.", {"next": 102 + 2**21, "last stable": 2**40}),
         ("beyond-the-source", "hold implausible", "It ends after the source's last stable offset.", {"last stable": 109}),
