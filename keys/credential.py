@@ -160,8 +160,6 @@ def _check_date(fields: CredentialFields, now: int) -> None:
 
 
 def _check(fields: CredentialFields) -> None:
-    if fields.algorithm != ED25519:
-        raise Rejected(Reason.UNKNOWN_SUITE, f"identity key algorithm {fields.algorithm}")
     if not wire.rising(fields.attributes):
         raise Rejected(Reason.MALFORMED, "attributes not in rising order")
     site = dict(fields.attributes).get("site")
@@ -169,3 +167,5 @@ def _check(fields: CredentialFields) -> None:
         raise Rejected(Reason.MALFORMED, "a credential without site")
     if not fields.admitted <= fields.not_before <= fields.not_after:
         raise Rejected(Reason.MALFORMED, "a credential whose times do not follow each other")
+    if fields.algorithm != ED25519:
+        raise Rejected(Reason.UNKNOWN_SUITE, f"identity key algorithm {fields.algorithm}")

@@ -139,16 +139,16 @@ def read(statement: bytes, project_id: bytes, credential: CredentialFields, now:
     """Read the key package of the member whose present credential this is, or raise `Rejected`."""
     frame = wire.read(statement, Type.KEY_PACKAGE, project_id)
     fields = wire.unpack(frame.body, _DECODER)
-    if fields.member_id != credential.member_id:
-        raise Rejected(Reason.SPLICED, "the key package of another member")
-    if fields.made_at > now + SKEW:
-        raise Rejected(Reason.AHEAD, f"a key package of {fields.made_at}, while our clock says {now}")
     if any(window.start >= window.end for window in fields.windows) or any(
         (before.start, before.end) >= (after.start, after.end) for before, after in pairwise(fields.windows)
     ):
         raise Rejected(Reason.MALFORMED, "windows not in rising order")
     if any(window.suite == SUITE and len(window.public) != RECEIVING_SIZE for window in fields.windows):
         raise Rejected(Reason.BAD_KEY, "a receiving key of another length than its suite's")
+    if fields.member_id != credential.member_id:
+        raise Rejected(Reason.SPLICED, "the key package of another member")
+    if fields.made_at > now + SKEW:
+        raise Rejected(Reason.AHEAD, f"a key package of {fields.made_at}, while our clock says {now}")
     wire.check_signers(frame, credential.identity_key)
     return KeyPackage(**msgspec.structs.asdict(fields), digest=frame.digest, entry=statement[-ENTRY_SIZE:])
 

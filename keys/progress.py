@@ -97,7 +97,8 @@ def make(
     plaintext = wire.pack(topics)
     fields = ProgressFields(outbound.id, number, as_of, next_by, int(final), b"", b"")
     try:
-        _check(fields, wire.unpack(plaintext, _TOPICS))
+        _check(fields)
+        _check_topics(wire.unpack(plaintext, _TOPICS))
     except Rejected as refusal:
         raise Misuse(f"no progress can say this: {refusal}") from None
     return lastfield.write(
@@ -123,6 +124,7 @@ def read(statement: bytes, inbound: InboundSession, now: int) -> Progress:
     """Prove and decrypt the progress of a session that was granted to us, or raise `Rejected`."""
     frame = wire.read(statement, Type.PROGRESS, inbound.project_id)
     fields = wire.unpack(frame.body, _DECODER)
+    _check(fields)
     if fields.session_id != inbound.id:
         raise Rejected(Reason.SPLICED, "the progress of another session")
     if fields.as_of > now + SKEW:
@@ -132,13 +134,16 @@ def read(statement: bytes, inbound: InboundSession, now: int) -> Progress:
         frame, fields.salt, fields.ciphertext, LABEL, inbound.secret, inbound.id, inbound.member_id
     )
     topics = wire.unpack(plaintext, _TOPICS)
-    _check(fields, topics)
+    _check_topics(topics)
     return Progress(fields.session_id, fields.number, fields.as_of, fields.next_by, bool(fields.final), topics)
 
 
-def _check(fields: ProgressFields, topics: tuple[TopicProgress, ...]) -> None:
+def _check(fields: ProgressFields) -> None:
     if not fields.as_of <= fields.next_by <= fields.as_of + LONGEST:
         raise Rejected(Reason.MALFORMED, f"as of {fields.as_of}, the next by {fields.next_by}")
+
+
+def _check_topics(topics: tuple[TopicProgress, ...]) -> None:
     if any((before.topic, before.topic_id) >= (after.topic, after.topic_id) for before, after in pairwise(topics)):
         raise Rejected(Reason.MALFORMED, "topics not in rising order")
     for topic in topics:

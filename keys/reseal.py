@@ -91,7 +91,8 @@ def make(
     plaintext = wire.pack(wanted)
     fields = ResealFields(random(16), inbound.id, credential, now, expires, b"", b"")
     try:
-        _check(fields, wire.unpack(plaintext, _WANTED))
+        _check(fields)
+        _check_span(wire.unpack(plaintext, _WANTED))
     except Rejected as refusal:
         raise Misuse(f"no reseal request can say this: {refusal}") from None
     return lastfield.write(
@@ -119,6 +120,7 @@ def read(
     """Prove and decrypt a reseal request with the secret of the session that it names, or raise `Rejected`."""
     frame = wire.read(statement, Type.RESEAL, project_id)
     fields = wire.unpack(frame.body, _DECODER)
+    _check(fields)
     if fields.made_at > now + SKEW:
         raise Rejected(Reason.AHEAD, f"a request of {fields.made_at}, while our clock says {now}")
     if fields.expires < now - SKEW:
@@ -131,7 +133,7 @@ def read(
         frame, fields.salt, fields.ciphertext, LABEL, secret, fields.session_id, requester.member_id
     )
     wanted = wire.unpack(plaintext, _WANTED)
-    _check(fields, wanted)
+    _check_span(wanted)
     source = SourcePartition(**msgspec.structs.asdict(wanted.source))
     return ResealRequest(
         fields.request_id,
@@ -144,8 +146,11 @@ def read(
     )
 
 
-def _check(fields: ResealFields, wanted: _Wanted) -> None:
+def _check(fields: ResealFields) -> None:
     if not fields.made_at <= fields.expires <= fields.made_at + LONGEST:
         raise Rejected(Reason.MALFORMED, f"made at {fields.made_at}, expires at {fields.expires}")
+
+
+def _check_span(wanted: _Wanted) -> None:
     if wanted.first >= wanted.next:
         raise Rejected(Reason.MALFORMED, f"a span from {wanted.first} to {wanted.next}")

@@ -257,7 +257,7 @@ def _check_fields(fields: RootFields) -> None:
     lists = (
         publics,
         [public for _, public, _ in fields.authority_keys],
-        [name for name, _, _ in fields.escrow],
+        *([row[column] for row in fields.escrow] for column in (0, 2)),  # names, receiving keys
         [public for public, _ in fields.distrusted],
     )
     if any(len(set(entries)) != len(entries) for entries in lists):

@@ -229,10 +229,10 @@ def read(statement: bytes, project_id: bytes, read_credential: Callable[[bytes],
     """
     frame = wire.read(statement, Type.SESSION, project_id)
     fields = wire.unpack(frame.body, _DECODER)
-    if fields.suite != SUITE or fields.algorithm != ED25519:
-        raise Rejected(Reason.UNKNOWN_SUITE, f"a session of suite {fields.suite}, algorithm {fields.algorithm}")
     if not fields.made_at <= fields.not_after <= fields.made_at + LIFE:
         raise Rejected(Reason.MALFORMED, f"a session from {fields.made_at} to {fields.not_after}")
+    if fields.suite != SUITE or fields.algorithm != ED25519:
+        raise Rejected(Reason.UNKNOWN_SUITE, f"a session of suite {fields.suite}, algorithm {fields.algorithm}")
     if fields.made_at > now + SKEW:
         raise Rejected(Reason.AHEAD, f"a session of {fields.made_at}, while our clock says {now}")
     sender = read_credential(fields.credential)

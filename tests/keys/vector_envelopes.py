@@ -125,6 +125,17 @@ def opens() -> Iterator[Case]:
     yield good(
         "padded", "Padding of zeros up to Padme's least bucket, 4096 bytes.", replace(SAID, padding_size=padded), BATCH
     )
+    wide = b"\x28\xb5\x2f\xfd\x80\xa8" + len(BATCH).to_bytes(4, "little") + (len(BATCH) << 3 | 1).to_bytes(3, "little")
+    stored = replace(SAID, compression=Compression.ZSTD)
+    yield good(
+        "zstd-wide-window",
+        "A frame whose window is 2 GiB: its content is all that counts.",
+        stored,
+        BATCH,
+        wide + BATCH,
+    )
+    named = wide[:4] + b"\x81\xa8\0" + wide[6:]
+    yield good("zstd-dictionary-0", "A frame that names dictionary 0, which is none.", stored, BATCH, named + BATCH)
     yield good("zstd-padded", "Compressed, and padded after the frame.", replace(packed, padding_size=100), text, frame)
     yield good(
         "longest-names",
@@ -193,6 +204,9 @@ def foreign() -> Iterator[Case]:
         "foreign",
         "A statement's first bytes (type 0x28), in a sealed topic.",
         b"SW\x28\x01\x01" + bytes(200),
+    )
+    yield bad(
+        "third-byte-32", "foreign", "Neither an envelope format nor a statement type: 0x20.", b"SW\x20" + GOOD[3:]
     )
     yield bad("magic-first-byte", "foreign", "One bit of the first magic byte is altered.", flipped(0))
     yield bad("magic-second-byte", "foreign", "One bit of the second magic byte is altered.", flipped(1))

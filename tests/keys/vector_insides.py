@@ -285,6 +285,10 @@ def sizes() -> Iterator[Case]:
         ),
         frame,
     )
+    wider = b"\x28\xb5\x2f\xfd\x80\xb0" + frame[5:9] + frame[9:]
+    yield said("frame-window-too-wide", "malformed", "A frame whose window is 4 GiB.", packed, wider)
+    named = b"\x28\xb5\x2f\xfd\x81\xa8\1" + frame[5:9] + frame[9:]
+    yield said("frame-of-a-dictionary", "malformed", "A frame that names dictionary 1.", packed, named)
     yield said("frame-cut", "malformed", "The zstd frame lacks its last byte.", packed, frame[:-1])
     yield said("frame-and-more", "malformed", "A byte after the zstd frame.", packed, frame + b"\0")
     yield said(

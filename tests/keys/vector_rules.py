@@ -81,6 +81,11 @@ def roots(case: Case) -> Iterator[Case]:
         ("threshold-0", "A threshold of none.", {"f4": 0}),
         ("threshold-above-the-keys", "A threshold of four of three keys.", {"f4": 4}),
         ("key-twice", "One root key named twice.", {"f3": [[1, ROOT_SIGNERS[0].public]] * 2}),
+        (
+            "escrow-key-twice",
+            "One escrow key under two names.",
+            {"f6": [[name, 2, b"one"] for name in ("safe", "vault")]},
+        ),
     ):
         changed = remade(ROOT_BYTES, ROOT_SIGNERS, **changes)
         yield case.but(name, "reject malformed", comment, changed, project_id=root.project_id(changed))

@@ -172,8 +172,15 @@ def _grants(vector: Vector) -> None:
     grant.check(fields, frame, claim, granter)
     start = vector.number("window start")
     held = HeldKey(start, start + SHORT, ReceivingKey.decode(vector.octets("receiving key")))
-    (given,) = fields.addressed_to(vector.octets("recipient"))
-    grant.unwrap(given, claim, [held])
+    refusal = Rejected(Reason.NO_GRANT, "not addressed to us")
+    for given in fields.addressed_to(vector.octets("recipient")):
+        try:
+            grant.unwrap(given, claim, [held])
+        except Rejected as refused:
+            refusal = refused
+        else:
+            return
+    raise refusal
 
 
 def _progress(vector: Vector) -> None:
