@@ -1,7 +1,7 @@
-"""The authority's books: which tickets are out, who spent them, who is a member. One SQLite file, its only truth.
+"""The authority's books: which tickets are out, who spent them, who is a member, what charters were signed.
 
-Every change is one transaction that is on the disk before anybody hears of it (WAL, synchronous=FULL), so a ticket is
-spent once whatever is killed in between.
+One SQLite file, the authority's only truth. Every change is one transaction that is on the disk before anybody hears of
+it (WAL, synchronous=FULL), so a ticket is spent once whatever is killed in between.
 """
 
 from __future__ import annotations
@@ -13,45 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from sealwire.app.booktables import VERSION, bring_up
 from sealwire.app.faults import CONFIGURATION, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
     from pathlib import Path
-
-VERSION: Final = 1
-
-_SCHEMA: Final = """
-CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE ticket (
-    ticket_id BLOB PRIMARY KEY CHECK (length(ticket_id) = 16),
-    public BLOB NOT NULL CHECK (length(public) = 32),
-    attributes TEXT NOT NULL,
-    site TEXT,
-    made_at INTEGER NOT NULL,
-    expires INTEGER NOT NULL,
-    spent_by BLOB,
-    spent_at INTEGER,
-    request BLOB
-) STRICT;
-CREATE TABLE member (
-    member_id BLOB PRIMARY KEY CHECK (length(member_id) = 32),
-    name TEXT NOT NULL UNIQUE,
-    site TEXT NOT NULL,
-    owns_site INTEGER NOT NULL,
-    identity_public BLOB NOT NULL,
-    admitted INTEGER NOT NULL,
-    asked_at INTEGER NOT NULL,
-    serial INTEGER NOT NULL,
-    credential BLOB NOT NULL
-) STRICT;
-CREATE INDEX member_site ON member (site);
-CREATE TABLE answer (
-    request_digest BLOB PRIMARY KEY CHECK (length(request_digest) = 32),
-    member_id BLOB NOT NULL REFERENCES member,
-    answer BLOB NOT NULL
-) STRICT;
-"""
 
 
 @dataclass(frozen=True)
@@ -83,6 +50,18 @@ class MemberRow:
     credential: bytes
 
 
+@dataclass(frozen=True)
+class CharterRow:
+    """A charter as it was signed, with its newest `as_of` (ms)."""
+
+    version: int
+    signed_at: int
+    as_of: int
+    source: str  # the YAML that it came from
+    words: str  # what was changed by it
+    statement: bytes
+
+
 class Books:
     """The open books of one project. Not for several threads; other processes wait their turn."""
 
@@ -102,9 +81,8 @@ class Books:
             self._base.execute("PRAGMA synchronous = FULL")
             self._base.execute("PRAGMA foreign_keys = ON")
             version = self._base.execute("PRAGMA user_version").fetchone()[0]
-            if create and version == 0:
-                self._base.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-                version = VERSION
+            if create or version > 0:
+                version = bring_up(self._base, version)
         except sqlite3.DatabaseError as error:
             raise Failure(
                 f"The books {file} cannot be opened: {error}.",
@@ -203,22 +181,23 @@ class Books:
             ),
         )
 
-    def taken(self, member_id: bytes, name: str, site: str | None) -> str:
+    def taken(self, member_id: bytes, name: str, site: str | None, gone: Container[bytes] = ()) -> str:
         """Say why a member cannot have this name, at this site (None: a site of its own); empty when it can.
 
         Names and sites share one space: a name that is another's name or site would let one be taken for the other.
+        A site of their own that members had who are ``gone`` (refused) may be given to another.
         """
         others = self._base.execute(
-            "SELECT name, site, owns_site FROM member"
+            "SELECT name, site, owns_site, member_id FROM member"
             " WHERE member_id <> :id AND (name IN (:name, :site) OR site IN (:name, :site))",
             {"id": member_id, "name": name, "site": site or name},
         ).fetchall()
-        for other, its_site, owns in others:
+        for other, its_site, owns, other_id in others:
             if other == name:
                 return f"the name {name} is another member's"
             if its_site == name:
                 return f"the name {name} is the site of member {other}"
-            if site is not None and owns and its_site == site:
+            if site is not None and owns and its_site == site and other_id not in gone:
                 return f"the site {site} is member {other}'s own"
             if other == site != its_site:
                 return f"the site {site} is the name of another member"
@@ -234,6 +213,28 @@ class Books:
     def keep_answer(self, request_digest: bytes, member_id: bytes, answer: bytes) -> None:
         """Keep an answer, to give the same bytes again."""
         self._base.execute("INSERT OR REPLACE INTO answer VALUES (?, ?, ?)", (request_digest, member_id, answer))
+
+    def forget_answers(self, member_id: bytes) -> None:
+        """Forget what a member was answered, so that it is answered anew."""
+        self._base.execute("DELETE FROM answer WHERE member_id = ?", (member_id,))
+
+    def charter(self) -> CharterRow | None:
+        """Give the newest charter; None before the first."""
+        rows = self.charters(1)
+        return rows[0] if rows else None
+
+    def charters(self, most: int = -1) -> list[CharterRow]:
+        """Give the charters, the newest first."""
+        found = self._base.execute(
+            "SELECT version, signed_at, as_of, source, words, statement FROM charter ORDER BY version DESC LIMIT ?",
+            (most,),
+        )
+        return [CharterRow(*row) for row in found]
+
+    def keep_charter(self, row: CharterRow) -> None:
+        """Enter a charter, or the newer statement of the same version."""
+        values = (row.version, row.signed_at, row.as_of, row.source, row.words, row.statement)
+        self._base.execute("INSERT OR REPLACE INTO charter VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
 _MEMBER: Final = (

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from sealwire.app import authority as authorities
 from sealwire.app import options, papers, topics
 from sealwire.app import project as projects
-from sealwire.app.authority import Authority
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.commands_root import escrow_option
 from sealwire.app.faults import CONFIGURATION, Failure
@@ -19,7 +19,7 @@ from sealwire.app.moment import length
 from sealwire.app.names import plain_problem
 from sealwire.app.office import Office, publish_roots
 from sealwire.app.options import say
-from sealwire.app.project import now_ms
+from sealwire.app.project import BOOTSTRAP, now_ms
 from sealwire.keys import identity as identities
 from sealwire.keys.reason import Rejected
 from sealwire.keys.wire import good_name
@@ -27,7 +27,6 @@ from sealwire.keys.wire import good_name
 if TYPE_CHECKING:
     from pathlib import Path
 
-BOOTSTRAP: Final = "bootstrap"  # the setting of the books that tickets carry
 _MOST_LIFE: Final = 90 * projects.DAY
 _MOST_VALUE: Final = 200  # characters of an attribute's value
 
@@ -98,11 +97,9 @@ def ticket_create(
     """Make a one-time ticket, and print it: `> producer1.ticket`."""
     found = _attributes(attributes)
     life = length(expires, "--expires", _MOST_LIFE)
-    opened = projects.open_project(directory)
-    books = opened.books()
-    address = bootstrap or books.setting(BOOTSTRAP) or ""
-    text = Authority(opened, books).make_ticket(found, life, address, os.urandom, now_ms())
-    books.close()
+    with authorities.opened(directory) as judge:
+        address = bootstrap or judge.books.setting(BOOTSTRAP) or ""
+        text = judge.make_ticket(found, life, address, os.urandom, now_ms())
     if out:
         try:
             write_whole(out, text)
@@ -110,8 +107,8 @@ def ticket_create(
             raise Failure(f"{out} cannot be written: {error.strerror}.", code=CONFIGURATION) from None
     else:
         options.standard_output(text)
-    site = found.get("site")
-    say(f"A ticket of project {opened.name} for {f'site {site}' if site else 'a site named as the member'}, {expires}.")
+    whom = f"site {found['site']}" if "site" in found else "a site named as the member"
+    say(f"A ticket of project {judge.project.name} for {whom}, {expires}.")
     say("Whoever has it first can enrol with it: hand it over as you would a password.")
     if not address:
         say("It does not say where the cloud is: enroll needs --bootstrap (`project cloud` notes it for tickets).")
@@ -130,17 +127,15 @@ def authority() -> None:
 @click.option("--once", is_flag=True, help="Answer what waits, then end.")
 def authority_run(directory: Path, cloud: options.CloudOptions, *, once: bool) -> None:
     """Answer the requests that come over the cloud, until stopped."""
-    opened = projects.open_project(directory)
+    projects.open_project(directory)
     lock = DirectoryLock(directory, "authority.lock", "authority")
-    books = opened.books()
     try:
-        judge = Authority(opened, books)
-        cluster = cloud.cluster(books.setting(BOOTSTRAP) or "")
-        with options.ends_on_signals(), CloudLog(cluster, say) as log:
-            answered = Office(judge, log, now_ms, say).run(once=once)
+        with authorities.opened(directory) as judge, options.ends_on_signals():
+            cluster = cloud.cluster(judge.books.setting(BOOTSTRAP) or "")
+            with CloudLog(cluster, say) as log:
+                answered = Office(judge, log, now_ms, say).run(once=once)
             say(f"{answered} answered")
     finally:
-        books.close()
         lock.close()
 
 
@@ -150,21 +145,18 @@ def authority_run(directory: Path, cloud: options.CloudOptions, *, once: bool) -
 @options.project_directory
 def authority_admit(request: Path, answer: Path, directory: Path) -> None:
     """Answer a request that came as a file."""
-    opened = projects.open_project(directory)
     (statement, *_) = papers.read(papers.REQUEST, request)
-    books = opened.books()
+    with authorities.opened(directory) as judge:
+        try:
+            verdict = judge.decide(statement, now_ms())
+        except Rejected as refusal:
+            raise Failure(
+                f"{request} is no request to project {judge.project.name}: {refusal.detail or refusal.reason}.",
+                "Is it of another project, or was it altered on its way?",
+                code=CONFIGURATION,
+            ) from None
     try:
-        verdict = Authority(opened, books).decide(statement, now_ms())
-    except Rejected as refusal:
-        raise Failure(
-            f"{request} is no request to project {opened.name}: {refusal.detail or refusal.reason}.",
-            "Is it of another project, or was it altered on its way?",
-            code=CONFIGURATION,
-        ) from None
-    finally:
-        books.close()
-    try:
-        write_whole(answer, papers.write(papers.ANSWER, [verdict.answer, *opened.chain]), 0o644)
+        write_whole(answer, papers.write(papers.ANSWER, [verdict.answer, *judge.project.chain]), 0o644)
     except OSError as error:
         raise Failure(f"{answer} cannot be written: {error.strerror}.", "Run again: the answer stays.") from None
     say(verdict.words)

@@ -36,6 +36,7 @@ MOST_ROOT_KEYS: Final = 16
 ROOT: Final = "root."  # and the version
 AUTHORITY_KEYS: Final = "authority*.key"
 BOOKS: Final = "books.sqlite"
+BOOTSTRAP: Final = "bootstrap"  # the setting of the books that says where the cloud is
 
 
 @dataclass(frozen=True)

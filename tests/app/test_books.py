@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sealwire.app.books import Books, MemberRow, TicketRow
+from sealwire.app import booktables
+from sealwire.app.books import Books, CharterRow, MemberRow, TicketRow
 from sealwire.app.faults import Failure
 
 if TYPE_CHECKING:
@@ -168,3 +169,49 @@ def test_books_that_are_another_file_are_a_failure_in_words(tmp_path: Path) -> N
     file.write_bytes(b"no database at all, but long enough to look at" * 100)
     with pytest.raises(Failure, match="cannot be opened"):
         Books(file)
+
+
+def test_a_charter_is_one_row_a_version_and_the_newest_is_found(books: Books) -> None:
+    assert books.charter() is None
+    first, second = (CharterRow(version, 1, 1, "yaml", "words", b"s") for version in (1, 2))
+    books.keep_charter(first)
+    books.keep_charter(second)
+    dated = CharterRow(2, 1, 700, "yaml", "words", b"t")
+    books.keep_charter(dated)
+    assert books.charter() == dated
+    assert books.charters() == [dated, first]
+
+
+def test_books_of_the_first_version_are_brought_up_in_place_and_keep_all_they_had(tmp_path: Path) -> None:
+    file = tmp_path / "books.sqlite"
+    with sqlite3.connect(file) as base:
+        base.executescript(f"{booktables._STEPS[0]} PRAGMA user_version = 1;")
+        base.execute(
+            "INSERT INTO ticket (ticket_id, public, attributes, made_at, expires) VALUES (?, ?, '{}', 1, 2)",
+            (TICKET, b"p" * 32),
+        )
+    base.close()
+    for _ in range(2):
+        opened = Books(file)
+        assert opened.ticket(TICKET) == TicketRow(TICKET, b"p" * 32, {}, 1, 2)
+        assert opened.charter() is None
+        opened.close()
+    with sqlite3.connect(file) as base:
+        assert base.execute("PRAGMA user_version").fetchone() == (booktables.VERSION,)
+        base.execute(f"PRAGMA user_version = {booktables.VERSION + 1}")
+    base.close()
+    with pytest.raises(Failure, match="this sealwire knows"):
+        Books(file)
+
+
+def test_a_site_of_its_own_of_a_member_that_is_gone_may_be_another_s(books: Books) -> None:
+    books.enter(member(3, "alone", "alone", owns=True))
+    assert books.taken(b"9" * 32, "three", "alone", gone={bytes([3]) * 32}) == ""
+    assert books.taken(b"9" * 32, "alone", "alone", gone={bytes([3]) * 32}) == "the name alone is another member's"
+
+
+def test_forgotten_answers_are_given_anew(books: Books) -> None:
+    books.enter(member(1, "one", "berlin"))
+    books.keep_answer(b"d" * 32, bytes([1]) * 32, b"answer")
+    books.forget_answers(bytes([1]) * 32)
+    assert books.answer(b"d" * 32) is None
