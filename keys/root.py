@@ -251,11 +251,10 @@ def _fields(frame: Frame) -> RootFields:
 
 
 def _check_fields(fields: RootFields) -> None:
-    publics = [public for _, public in fields.root_keys]
-    if not 1 <= fields.threshold <= len(publics):
-        raise Rejected(Reason.MALFORMED, f"a threshold of {fields.threshold} of {len(publics)} root keys")
+    if not 1 <= fields.threshold <= len(fields.root_keys):
+        raise Rejected(Reason.MALFORMED, f"a threshold of {fields.threshold} of {len(fields.root_keys)} root keys")
     lists = (
-        publics,
+        [public for _, public in fields.root_keys],
         [public for _, public, _ in fields.authority_keys],
         *([row[column] for row in fields.escrow] for column in (0, 2)),  # names, receiving keys
         [public for public, _ in fields.distrusted],
