@@ -26,7 +26,7 @@ from sealwire.keys.wire import SKEW
 from sealwire.keys.word import NEVER, SourceTopic, Topic, Word, kept, later
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sealwire.keys.progress import Progress, TopicProgress
     from sealwire.keys.session import InboundSession
@@ -90,6 +90,13 @@ class Outlook:
             topics[name] = _told(known, said, progress, session, now, MOST - size)
             size += len(topics[name].words) - (len(known.words) if known is not None else 0)
         return replace(self, topics=topics, size=size)
+
+    def without(self, refuses: Callable[[bytes, int], bool]) -> Outlook:
+        """Give it without what refused members said: `refuses` is `Trust.refuses`, of the charter that counts now."""
+        topics = {name: left for name, topic in self.topics.items() if (left := _without(topic, refuses)) is not None}
+        if all(topics.get(name) is topic for name, topic in self.topics.items()):
+            return self
+        return replace(self, topics=topics, size=sum(len(topic.words) for topic in topics.values()))
 
     def forget(self, now: int) -> Outlook:
         """Give it without what is over: ended sessions, and topics that are gone for as long as a secret is held."""
@@ -184,10 +191,10 @@ def _told(
     """Give what is known of a topic after a statement; ``room`` is for how many more of its partitions."""
     age = (progress.as_of, session.made_at, progress.number, session.id)
     if known is None:
-        known = Topic(said.partition_count, age, now)
+        known = Topic(said.partition_count, age, now, teller=session.member_id)
     elif (age, said.partition_count) > (known.age, known.count):
         since = known.since if said.partition_count <= known.count else now
-        known = replace(known, count=said.partition_count, age=age, since=since)
+        known = replace(known, count=said.partition_count, age=age, since=since, teller=session.member_id)
     words = dict(known.words)
     # As long after we heard it as it says; and should it have been kept back, not long after its own date.
     due = min(now + progress.next_by - progress.as_of, progress.next_by + SKEW)
@@ -207,6 +214,31 @@ def _told(
         words=words,
         said_gone=max(known.said_gone, progress.as_of if True in gone else NEVER),
         said_there=max(known.said_there, progress.as_of if False in gone else NEVER),
+    )
+
+
+def _without(topic: Topic, refuses: Callable[[bytes, int], bool]) -> Topic | None:
+    """Leave out what refused members said of a topic; what is known of all of it is told by the words left, if any."""
+    words = {
+        partition: left
+        for partition, known in topic.words.items()
+        if (left := {each: word for each, word in known.items() if not refuses(word.member_id, word.made_at)})
+    }
+    told = not refuses(topic.teller, topic.age[1])
+    if words == topic.words and told:
+        return topic
+    spoken = [word for known in words.values() for word in known.values()]
+    if not spoken:
+        return replace(topic, words={}, said_gone=NEVER, said_there=NEVER) if told else None
+    gone = [word.as_of for word in spoken if word.state is State.GONE]
+    there = [word.as_of for word in spoken if word.state is not State.GONE]
+    return replace(
+        topic,
+        words=words,
+        age=topic.age if told else max(map(_age, spoken)),  # whose count it is: the next word tells it anew
+        teller=topic.teller if told else max(spoken, key=_age).member_id,
+        said_gone=max(gone, default=NEVER),
+        said_there=max(there, default=NEVER),
     )
 
 

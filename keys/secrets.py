@@ -8,6 +8,7 @@ knows no charter, no following identity and no session of our own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -130,24 +131,34 @@ class Secrets:
         now: int,
         *,
         done: Collection[bytes] = (),
+        keep: int = 0,
         hold: int = HOLD,
+        backfill: Mapping[str, int] = MappingProxyType({}),
         receiving: bool = True,
         grace: int = GRACE,
     ) -> Secrets:
-        """Erase what is over: sessions that are done with (ids) or ended `hold` ms ago, and old receiving keys.
+        """Erase what is over. All are ms after a session's `not_after`, or after the end of a receiving key's window.
 
-        After a start a caller leaves the receiving keys (`receiving=False`) until it has read the sessions topic to its
-        end, since grants for them may stand there.
+        A session that was granted to us goes once it is `done` with (ids, `LastWords.done`) and `keep` is over; one
+        that never is, once `hold` and `keep` are. One of our own goes once the `backfill` of its channel is over, at
+        once where it has none. Receiving keys go after `grace`; after a start a caller leaves them (`receiving=False`)
+        until it has read the sessions topic to its end, since grants for them may stand there.
         """
+        at_once = done if not keep else ()
         inbound = {
             session.id: session
             for session in self.inbound.values()
-            if session.id not in done and session.not_after + hold > now
+            if session.id not in at_once and now < session.not_after + (keep if session.id in done else max(keep, hold))
+        }
+        sent = {
+            session.id: session
+            for session in self.sent.values()
+            if 0 < backfill.get(session.channel, 0) > now - session.not_after
         }
         held = expire(self.held, now, grace) if receiving else self.held
-        if len(inbound) == len(self.inbound) and len(held) == len(self.held):
+        if (len(inbound), len(sent), len(held)) == (len(self.inbound), len(self.sent), len(self.held)):
             return self
-        return replace(self, inbound=inbound, held=held)
+        return replace(self, inbound=inbound, sent=sent, held=held)
 
     def encode(self) -> bytes:
         """Write all of it, secrets included, for a vault to seal."""

@@ -19,7 +19,7 @@ from sealwire.keys.source import Span
 from sealwire.keys.wire import SKEW, Type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sealwire.keys.session import OutboundSession
     from sealwire.keys.source import SourcePartition
@@ -159,6 +159,14 @@ class Serving:
     def _remembered(self, now: int) -> dict[bytes, Mapping[bytes, int]]:
         """Give what is remembered of those who asked, without requesters of whom every request has expired."""
         return {who: ids for who, ids in self.seen.items() if any(end + SKEW >= now for end in ids.values())}
+
+    def without(self, refuses: Callable[[bytes, int], bool], now: int) -> Serving:
+        """Give it without what waits for refused members: `refuses` is `Trust.refuses`, of the charter that counts now.
+
+        What is being sealed again goes on: it is sealed for those who may read now.
+        """
+        waiting = {who: queue for who, queue in self.waiting.items() if not refuses(who, now)}
+        return self if len(waiting) == len(self.waiting) else replace(self, waiting=waiting)
 
     def turn(self, now: int) -> tuple[Serving, Turn | None]:
         """Give what is to be sealed again now, if anything is; ``ended`` is to be told what came of it."""

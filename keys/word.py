@@ -65,8 +65,9 @@ class Word:
 class Topic:
     """What was stated of a topic. ``since`` (ms, our clock) its number of partitions is known; ``words`` by partition.
 
-    The words of a partition are by session id. ``age`` is that of the word that told the count. ``said_gone`` and
-    ``said_there`` are the dates of the newest words (ms) that it is no more, and that it is.
+    The words of a partition are by session id. ``age`` is that of the word that told the count, ``teller`` the member
+    id of its sender. ``said_gone`` and ``said_there`` are the dates of the newest words (ms) that it is no more, and
+    that it is.
     """
 
     count: int
@@ -75,6 +76,7 @@ class Topic:
     words: Mapping[int, Mapping[bytes, Word]] = field(default_factory=dict)
     said_gone: int = NEVER
     said_there: int = NEVER
+    teller: bytes = b""
 
     @property
     def gone(self) -> bool:

@@ -112,6 +112,49 @@ def test_a_floor_is_confirmed_by_the_newest_session_that_names_exactly_this_next
     assert outlook.confirmed_by(SOURCE, 99) == outlook.confirmed_by(SOURCE, None) == 0
 
 
+def refuses(*members: str) -> object:
+    return lambda member_id, made_at: member_id in map(seeded, members) and made_at >= NOW
+
+
+def test_what_a_refused_member_said_does_not_count_any_more() -> None:
+    anna = heard(said(100), of=session("one", member="anna"))
+    both = heard(said(900, at=NOW + 1, count=7), of=session("two", member="bert"), outlook=anna)
+    left = both.without(refuses("bert"))
+    assert left.reached(SOURCE, NOW) == 100
+    assert left.speaker(SOURCE, NOW) == anna.newest(SOURCE)
+    assert left.confirmed_by(SOURCE, 900) == 0
+    assert left.size == 1
+    assert (
+        heard(said(101, number=2, at=NOW + 1), of=session("one", member="anna"), outlook=left).topics[TOPIC].count == 1
+    )
+    assert both.without(refuses("carl")) is both
+    before = heard(said(900, at=NOW + 1), of=session("two", member="bert", made_at=NOW - 1), outlook=anna)
+    assert before.without(refuses("bert")) is before
+    assert both.without(refuses("anna", "bert")) == BEGUN
+
+
+def test_a_topic_is_not_gone_nor_counted_by_the_word_of_a_refused_member() -> None:
+    anna = heard(said(100), of=session("one", member="anna"))
+    gone = heard(
+        said(100, at=NOW + 2 * SKEW, state=State.GONE, partition=1, count=2),
+        of=session("2", member="bert"),
+        outlook=anna,
+    )
+    assert gone.topics[TOPIC].gone
+    left = gone.without(refuses("bert"))
+    assert not left.topics[TOPIC].gone
+    assert list(left.sources()) == [SOURCE]
+    gone = heard(said(100, state=State.GONE), of=session("one", member="anna"))
+    there = heard(said(5, at=NOW + 2 * SKEW), of=session("2", member="bert"), outlook=gone)
+    assert not there.topics[TOPIC].gone
+    assert there.without(refuses("bert")).topics[TOPIC].gone
+    counted = heard(said(None, count=5), of=session("2", member="bert"))
+    assert counted.without(refuses("bert")) == BEGUN
+    assert counted.without(refuses("anna")) is counted
+    told = heard(said(100, number=2, at=NOW + 1), of=session("one", member="anna"), outlook=counted)
+    assert told.without(refuses("bert")) is told
+
+
 def test_the_words_of_another_channel_site_or_topic_are_of_another_source_partition() -> None:
     outlook = heard(said(100))
     for changed in ({"channel": "b"}, {"site": "b"}, {"topic": "b"}, {"topic_id": b"b" * 16}, {"partition": 1}):

@@ -81,7 +81,27 @@ def test_a_session_that_is_done_with_or_over_for_a_week_is_forgotten() -> None:
     end = first.not_after
     assert FULL.forget(end + 7 * DAY - 1).inbound == FULL.inbound
     assert not FULL.forget(end + 7 * DAY).inbound
-    assert FULL.forget(NOW) is FULL
+    assert FULL.forget(NOW, backfill={"orders": DAY}) is FULL
+
+
+def test_a_session_that_is_done_with_is_kept_for_as_long_as_a_setting_says_and_then_goes() -> None:
+    first, second = granted(1), granted(2)
+    end = first.not_after
+    assert FULL.forget(end + DAY - 1, done={first.id}, keep=DAY).inbound == FULL.inbound
+    assert list(FULL.forget(end + DAY, done={first.id}, keep=DAY).inbound) == [second.id]
+    assert FULL.forget(end + 7 * DAY, keep=9 * DAY).inbound == FULL.inbound
+    assert not FULL.forget(end + 9 * DAY, keep=9 * DAY).inbound
+    assert not FULL.forget(end + 2 * DAY, hold=2 * DAY).inbound
+    assert FULL.forget(end + 2 * DAY - 1, hold=2 * DAY).inbound == FULL.inbound
+
+
+def test_a_session_of_our_own_is_kept_for_its_channels_backfill_alone() -> None:
+    end = granted(3).not_after
+    assert FULL.forget(NOW, backfill={"orders": 1}).sent == FULL.sent
+    assert FULL.forget(end + DAY - 1, backfill={"orders": DAY}).sent == FULL.sent
+    assert not FULL.forget(end + DAY, backfill={"orders": DAY}).sent
+    assert not FULL.forget(NOW, backfill={"erp": DAY}).sent
+    assert not FULL.forget(NOW).sent
 
 
 def test_receiving_keys_go_a_day_after_their_windows_unless_grants_may_be_unread() -> None:

@@ -147,6 +147,17 @@ def test_who_may_not_read_now_is_served_nothing() -> None:
     assert refusal(old, state, now=late) is Reason.EXPIRED
 
 
+def test_what_waits_for_a_member_that_is_refused_meanwhile_is_not_sealed_again() -> None:
+    state = after(asked(), asked(source=SOURCES[1], who=CARL))
+    refusing = msgspec.structs.replace(charter.BUILT_IN, refusals=(charter.Refusal(BERT.id, NOW, ""),))
+    trust = dataclasses.replace(TRUST, charter=refusing)
+    assert state.without(TRUST.refuses, NOW) is state
+    assert state.without(trust.refuses, NOW - 1) is state
+    _, turn = given_turn(state.without(trust.refuses, NOW))
+    assert turn.wanted.requester == CARL.id
+    assert list(state.without(trust.refuses, NOW).waiting) == [CARL.id]
+
+
 def test_a_request_is_taken_once() -> None:
     statement = asked()
     state = after(statement)
