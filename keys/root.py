@@ -256,7 +256,8 @@ def _check_fields(fields: RootFields) -> None:
     lists = (
         [public for _, public in fields.root_keys],
         [public for _, public, _ in fields.authority_keys],
-        *([row[column] for row in fields.escrow] for column in (0, 2)),  # names, receiving keys
+        [name for name, _, _ in fields.escrow],
+        [receiving for _, _, receiving in fields.escrow],
         [public for public, _ in fields.distrusted],
     )
     if any(len(set(entries)) != len(entries) for entries in lists):
