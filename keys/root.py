@@ -253,7 +253,7 @@ def _fields(frame: Frame) -> RootFields:
 def _check_fields(fields: RootFields) -> None:
     if not 1 <= fields.threshold <= len(fields.root_keys):
         raise Rejected(Reason.MALFORMED, f"a threshold of {fields.threshold} of {len(fields.root_keys)} root keys")
-    lists = (
+    lists: tuple[Sequence[object], ...] = (
         [public for _, public in fields.root_keys],
         [public for _, public, _ in fields.authority_keys],
         [name for name, _, _ in fields.escrow],
