@@ -36,6 +36,8 @@ COMMANDS: Final = {
     "rewind": ("commands_held", "rewind", "Let a source partition go back, or go on from where it stands."),
     "quarantine": ("commands_held", "quarantine", "Look at refused envelopes that members truly signed."),
     "verify": ("commands_verify", "verify", "Prove that the sink has what the source has, record by record."),
+    "members": ("commands_members", "members", "Show who is a member, and what each may do."),
+    "sessions": ("commands_members", "sessions", "Show the live sessions, and who was granted them."),
     "audit": ("commands_trail", "audit", "Check and show audit trails: each event of trust, in a chain."),
     "inspect": ("commands_inspect", "inspect", "Show what an envelope in the cloud shows, and what it holds."),
 }

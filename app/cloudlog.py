@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from sealwire.app.clouderrors import LOGIN, SECURITY, away, diagnosis, words
+from sealwire.app.cloudrecord import CloudRecord, record_of
 from sealwire.app.faults import Failure
 
 if TYPE_CHECKING:
@@ -27,16 +28,6 @@ _BACK: Final = 16  # offsets: the newest ones may be transactions' markers, whic
 LARGEST: Final = 8 << 20  # bytes of one record: what our cloud topics are made with
 
 _END: Final = KafkaError._PARTITION_EOF  # noqa: SLF001
-
-
-class CloudRecord(NamedTuple):
-    """One record of a cloud topic as it stands there; nothing of it is believed."""
-
-    offset: int
-    timestamp: int  # ms since 1970, as its producer or the cloud says
-    record_key: bytes | None
-    value: bytes  # empty for a tombstone too
-    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class CloudLog:
@@ -135,6 +126,22 @@ class CloudLog:
         """Read a partition from its start to the end that a fetch says it has now."""
         return [record for record in self.follow(topic, partition=partition, to_end=True) if record]
 
+    def read_since(self, topic: str, since: int, partition: int = 0, *, seconds: float = 20) -> list[CloudRecord]:
+        """Read the records from a time (ms) on, as the cloud dates them; from the first where it does not tell."""
+        self.wait(topic, seconds=seconds)
+        place = TopicPartition(topic, partition, since)
+        with self._consumer(place) as read:
+            try:
+                (found,) = read.offsets_for_times([place], timeout=seconds)
+            except KafkaException as error:
+                self._refused(error.args[0], topic)
+                found = TopicPartition(topic, partition, 0)
+        if found.error is not None:
+            found.offset = 0
+        if found.offset < 0:  # the end, in librdkafka's words: nothing is so young
+            return []
+        return [each for each in self.follow(topic, found.offset, partition=partition, to_end=True) if each]
+
     def follow(
         self, topic: str, offset: int | None = None, *, partition: int = 0, to_end: bool = False
     ) -> Iterator[CloudRecord | None]:
@@ -156,9 +163,8 @@ class CloudLog:
                 error = message.error() if message is not None else self._failed
                 if message is not None and error is None:
                     self._say_back()
-                    if to_end and end < 0:
-                        end = read.get_watermark_offsets(place, cached=True)[1]
-                    yield (record := _record(message))
+                    end = end if end >= 0 else read.get_watermark_offsets(place, cached=True)[1]
+                    yield (record := record_of(message))
                     if to_end and 0 <= end <= record.offset + 1:
                         return
                     continue
@@ -200,7 +206,7 @@ class CloudLog:
                 error = message.error() if message is not None else None
                 if message is not None and error is None:
                     if message.offset() == offset:
-                        return _record(message)
+                        return record_of(message)
                     break
                 first, end = read.get_watermark_offsets(place, cached=True)
                 if (error is not None and error.code() == _END) or first > offset or 0 <= end <= offset:
@@ -270,19 +276,6 @@ class CloudLog:
         if self._away:
             self._away = False
             self._notice(f"{self.bootstrap} answers")
-
-
-def _record(message: Message) -> CloudRecord:
-    named = message.headers() or ()
-    headers = tuple((name, _bytes(value)) for name, value in (named.items() if isinstance(named, dict) else named))
-    record_key = message.key()
-    return CloudRecord(
-        message.offset() or 0, message.timestamp()[1], _bytes(record_key), _bytes(message.value()) or b"", headers
-    )
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
 
 
 def _quiet_logger() -> logging.Logger:

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from sealwire.app import inspect as views
 from sealwire.app import options
-from sealwire.app.cloudlog import CloudLog, CloudRecord
+from sealwire.app.cloudlog import CloudLog
+from sealwire.app.cloudrecord import CloudRecord
 from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure
 from sealwire.app.names import project_topics
 from sealwire.app.options import say

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from sealwire.app import options, screen
 from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure
+from sealwire.app.moment import past
+from sealwire.app.project import now_ms
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,14 +86,14 @@ def _words(part: Part) -> list[str]:
 @FILES
 @click.option("--event", "-e", "events", metavar="EVENT", multiple=True, help="Only these events; may be repeated.")
 @click.option("--where", "-w", metavar="NAME=VALUE", multiple=True, help="Only where that stands; may be repeated.")
-@click.option("--since", metavar="WHEN", type=options.MOMENT, help="Only since a time (ISO 8601), or the last 30m, 2d.")
+@click.option("--since", metavar="TIME", help="Only since 2026-01-31T12:00 (UTC), or 3h for three hours ago.")
 @click.option("--newest", type=click.IntRange(1), help="Only the newest so many.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line, as they stand in the file.")
 def show(
     files: tuple[Path, ...],
     events: tuple[str, ...],
     where: tuple[str, ...],
-    since: int | None,
+    since: str | None,
     newest: int | None,
     *,
     as_json: bool,
@@ -99,6 +101,7 @@ def show(
     """Show what audit trails tell, in the order of time. Exit code 1: a line is not true (`audit verify` says more)."""
     from sealwire.app import trail_check, trail_line  # noqa: PLC0415
 
+    begin = None if since is None else past(since, "--since", now_ms())
     wanted = [pair.partition("=") for pair in where]
     for name, equals, _ in wanted:
         if not equals:
@@ -107,7 +110,7 @@ def show(
     def fits(line: Line) -> bool:
         return (
             (not events or line.event in events)
-            and (since is None or line.at >= since)
+            and (begin is None or line.at >= begin)
             and all(str(line.fields.get(name)) == value for name, _, value in wanted)
         )
 

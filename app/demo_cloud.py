@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from sealwire.agents.settings import Cluster
 from sealwire.app import inspect as views
-from sealwire.app.cloudlog import CloudLog, CloudRecord
+from sealwire.app.cloudlog import CloudLog
+from sealwire.app.cloudrecord import CloudRecord
 from sealwire.app.custody import Custody, default_key_file
 from sealwire.app.demo_check import headers, read_all, where
 from sealwire.app.demo_process import DemoFailed

@@ -22,7 +22,7 @@ from sealwire.keys.trust import Trust
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sealwire.app.cloudlog import CloudRecord
+    from sealwire.app.cloudrecord import CloudRecord
     from sealwire.keys.secrets import Secrets
 
 HEAD: Final = 256  # bytes shown of an envelope

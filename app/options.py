@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import functools
-import re
 import shlex
 import signal
 import sys
-import time
-from collections.abc import Mapping  # noqa: TC003 - a class attribute's type
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,30 +26,6 @@ if TYPE_CHECKING:
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
 DIRECTORY: Final = click.Path(path_type=Path, file_okay=False)
-
-
-class MomentType(click.ParamType):
-    """A time in ISO 8601 (UTC where it names no zone), or how long ago: 30m, 12h, 7d. Gives ms since 1970 UTC."""
-
-    name = "moment"
-    _ago: Final = re.compile(r"([0-9]{1,5})([smhd])")
-    _units: Final[Mapping[str, int]] = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it from the command line."""
-        if isinstance(value, int):
-            return value
-        text = str(value)
-        if ago := self._ago.fullmatch(text):
-            return time.time_ns() // 1_000_000 - int(ago[1]) * self._units[ago[2]]
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(f"'{text[:80]}' is neither a time such as 2026-01-31T12:00 nor a span such as 2d", param, ctx)
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-MOMENT: Final = MomentType()
 
 
 class Stopped(BaseException):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -39,6 +40,14 @@ def ago(ms: int) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(ms, 0)} ms"
+
+
+def when(ms: int) -> str:
+    """Write a time (ms since 1970 UTC) to the minute, UTC; one that is in no calendar as it is."""
+    try:
+        return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"
 
 
 def plain(text: str) -> str:

@@ -127,6 +127,22 @@ class Trust:
         Gives its admission (ms), and how far before that (ms) the channel lets it read. Reasons: unknown-member,
         expired, refused-member, not-authorised.
         """
+        credential = self.member(member_id, now)
+        if not self.charter.may_consume(credential.attributes, channel, cloud_topic):
+            raise Rejected(Reason.NOT_AUTHORISED, f"{credential.name} may not read {channel}")
+        return credential.admitted, self.charter.backfill(channel, cloud_topic)
+
+    def may_send(self, member_id: bytes, channel: str, cloud_topic: str, now: int) -> None:
+        """Check that what a member seals now for the channel and this cloud topic would count, or raise `Rejected`.
+
+        The same Reasons as `may_read`. Of a session that is there, `may_produce` decides.
+        """
+        credential = self.member(member_id, now)
+        if not self.charter.may_produce(credential.attributes, channel, cloud_topic):
+            raise Rejected(Reason.NOT_AUTHORISED, f"{credential.name} may not send to {channel}")
+
+    def member(self, member_id: bytes, now: int) -> Credential:
+        """Give the credential of who is a member now, or raise `Rejected`: unknown-member, expired, refused-member."""
         credential = self.credentials.get(member_id)
         if credential is None:
             raise Rejected(Reason.UNKNOWN_MEMBER, f"no credential of {identities.fingerprint(member_id)}")
@@ -134,9 +150,7 @@ class Trust:
             raise Rejected(Reason.EXPIRED, f"{credential.name}'s credential does not hold now")
         if self.refuses(member_id, now):
             raise Rejected(Reason.REFUSED_MEMBER, f"{credential.name} is refused")
-        if not self.charter.may_consume(credential.attributes, channel, cloud_topic):
-            raise Rejected(Reason.NOT_AUTHORISED, f"{credential.name} may not read {channel}")
-        return credential.admitted, self.charter.backfill(channel, cloud_topic)
+        return credential
 
     def read_credential(self, statement: bytes, now: int) -> Credential:
         """Read a credential that stands in another statement, or raise `Rejected`; each is verified once."""

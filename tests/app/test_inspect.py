@@ -15,7 +15,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from sealwire.agents.settings import Cluster
 from sealwire.app import inspect as views
 from sealwire.app import project as projects
-from sealwire.app.cloudlog import CloudLog, CloudRecord
+from sealwire.app.cloudlog import CloudLog
+from sealwire.app.cloudrecord import CloudRecord
 from sealwire.app.commands_inspect import inspect
 from sealwire.app.custody import Custody, make_key_file
 from sealwire.app.embedded import EmbeddedBroker
