@@ -136,11 +136,8 @@ class CloudLog:
             except KafkaException as error:
                 self._refused(error.args[0], topic)
                 found = TopicPartition(topic, partition, 0)
-        if found.error is not None:
-            found.offset = 0
-        if found.offset < 0:  # the end, in librdkafka's words: nothing is so young
-            return []
-        return [each for each in self.follow(topic, found.offset, partition=partition, to_end=True) if each]
+        offset = 0 if found.error is not None else found.offset  # librdkafka's word for the end where none is so young
+        return [each for each in self.follow(topic, offset, partition=partition, to_end=True) if each]
 
     def follow(
         self, topic: str, offset: int | None = None, *, partition: int = 0, to_end: bool = False

@@ -110,10 +110,9 @@ def sessions(belief: Belief) -> tuple[tuple[Live, ...], Counter[str]]:
         inbound = belief.opened.get(claim.id)
         if inbound is not None and not _is(claim, inbound):
             continue  # a false claim of a session whose true one is proven
-        opens = inbound is not None
         judged = belief.trust.refuses(claim.sender.member_id, claim.made_at)
-        progress = told.get(claim.id) if opens else None
-        found.append(Live(claim, len(granted.get(claim.digest, ())), opens, judged, progress))
+        count = len(granted.get(claim.digest, ()))
+        found.append(Live(claim, count, inbound is not None, judged, told.get(claim.id)))
     found.sort(key=lambda each: (each.claim.channel, each.claim.sender.name, each.claim.number, each.claim.digest))
     return tuple(found), refused
 

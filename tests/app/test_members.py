@@ -28,7 +28,7 @@ from sealwire.keys import keypackage, policy, wire
 from sealwire.keys import progress as progresses
 from sealwire.keys import session as sessions
 from sealwire.keys.charter import PolicyRow, Refusal
-from sealwire.keys.primitives import SigningKey
+from sealwire.keys.primitives import ReceivingKey, SigningKey
 from sealwire.keys.progress import PartitionProgress, State, TopicProgress
 from sealwire.keys.secrets import Secrets
 from sealwire.keys.trust import Trust
@@ -79,6 +79,19 @@ class Town:
             secrets = secrets.holding(held)
         self.members[name] = secrets
         return secrets
+
+    def renewed(self, name: str) -> bytes:
+        known = credentials.read(self.members[name].credential or b"", self.project.root, self.now)
+        return credentials.make(
+            self.project.root,
+            self.project.authority_key(),
+            member_id=known.member_id,
+            identity_key=known.identity_key,
+            name=name,
+            attributes=dict(known.attributes),
+            serial=2,
+            now=self.now,
+        )
 
     def id(self, name: str) -> bytes:
         return self.members[name].identity.member_id
@@ -192,6 +205,14 @@ def test_what_is_not_proven_is_not_shown_and_counted(town: Town) -> None:
     assert seen.as_json()["refused_statements"] == dict(seen.refused)
 
 
+def test_an_older_statement_beside_its_newer_one_is_no_news(town: Town) -> None:
+    newer = town.renewed("oslo-1")
+    town.control.insert(0, newer)
+    assert listed(town)["oslo-1"].serial == 2
+    assert town.seen_by("lisbon-1").refused["outdated"] >= 1
+    assert town.seen_by("lisbon-1").notes == []
+
+
 def replace_authority(town: Town) -> bytes:
     """A credential that somebody else signed."""
     identity = identities.create(os.urandom, town.now)
@@ -274,8 +295,18 @@ def test_a_false_claim_of_a_session_that_is_proven_is_not_shown(town: Town) -> N
 
 
 def test_sessions_that_ended_are_not_live(town: Town) -> None:
-    town.session("berlin-1", age=61 * 60_000)
+    town.admit("berlin-2", "berlin", age=DAY)
+    town.session("berlin-2", age=61 * 60_000)
+    seen = town.seen_by("lisbon-1")
+    assert (len(seen.claims), dict(seen.refused)) == (1, {})
     assert live.sessions(town.seen_by("lisbon-1"))[0] == ()
+
+
+def test_what_is_wrapped_for_escrow_is_no_reader(town: Town) -> None:
+    outbound = town.session("berlin-1")
+    escrow = ReceivingKey.create(os.urandom).public
+    town.sessions += grants.wrap(outbound, [], 2, town.now, os.urandom, escrow=[escrow])
+    assert only(town.seen_by("lisbon-1")).grants == 2
 
 
 def test_a_session_of_a_refused_sender_is_marked(town: Town) -> None:
@@ -340,6 +371,7 @@ def test_the_commands_show_what_a_vault_and_the_cloud_make_of_each_other(
                 log.publish(control, b"%d" % at, statement)
             for statement in town.sessions:
                 log.publish(said, b"", statement)
+            assert [each.value for each in log.read_since(said, town.now - HOUR)] == town.sessions
         path = str(yaml(tmp_path, broker.bootstrap, MAPPINGS))
         node = load(tmp_path / "lisbon.yaml")
         assert isinstance(node, Node), node
