@@ -14,6 +14,7 @@ from sealwire.agents import patterns
 from sealwire.agents.admin import Admin
 from sealwire.agents.routes import route
 from sealwire.app import membership, topics
+from sealwire.app import project as projects
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.factory import custody
 from sealwire.app.faults import Failure
@@ -27,6 +28,7 @@ from sealwire.keys.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from sealwire.agents.settings import Direction
     from sealwire.app.config import Node
@@ -96,6 +98,20 @@ def of_node(node: Node, *, sessions: bool = False) -> Belief:
             [record.value for record in log.read_since(said, now - RECENT) if record.value] if sessions else []
         )
     return believed(node.identities[direction], secrets, statements, of_sessions, now)
+
+
+def of_project(directory: Path) -> Belief:
+    """Learn what the books of a project's directory hold: its own credentials and charter. Raises `Failure`."""
+    project, now = projects.open_project(directory), now_ms()
+    books = project.books()
+    try:
+        charter = books.charter()
+        statements = [*([] if charter is None else [charter.statement]), *(row.credential for row in books.members())]
+    finally:
+        books.close()
+    trust, events = Trust.begin(project.root.statement, now).learn(statements, now)
+    refused = Counter(str(event.reason) for event in events if isinstance(event, Refused))
+    return Belief("the authority", trust, now, refused)
 
 
 def believed(

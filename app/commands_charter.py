@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from sealwire.app import authority as authorities
-from sealwire.app import charterfile, dryrunwords, leaving, options
+from sealwire.app import charterfile, commands_members, dryrunwords, leaving, options
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure, Faults
 from sealwire.app.files import write_whole
@@ -40,10 +40,24 @@ def charter() -> None:
 
 
 @charter.command("show")
+@click.argument("node_file", metavar="[NODE.yaml]", required=False, type=options.FILE)
 @options.project_directory
 @click.option("--history", is_flag=True, help="List all versions, and what each changed.")
-def charter_show(directory: Path, *, history: bool) -> None:
-    """Show the charter that holds: its YAML, who may what under it, and who is refused."""
+@click.option("--json", "as_json", is_flag=True, help="With NODE.yaml: print it as JSON.")
+def charter_show(node_file: Path | None, directory: Path, *, history: bool, as_json: bool) -> None:
+    """Show the charter that holds: its YAML, who may what under it, and who is refused.
+
+    With NODE.yaml it is the charter that the workers of that node go by, as the cloud shows it to them.
+    """
+    if (as_json and node_file is None) or (history and node_file is not None):
+        raise Failure(
+            "--json is for what a node goes by, --history for a project's directory.",
+            "sealwire charter show NODE.yaml --json, or: sealwire charter show --directory DIRECTORY --history",
+            code=CONFIGURATION,
+        )
+    if node_file is not None:
+        commands_members.show_charter(node_file, as_json=as_json)
+        return
     with authorities.opened(directory) as authority:
         books = authority.books
         if history:

@@ -9,6 +9,7 @@ import click
 from rich.text import Text
 
 from sealwire.app import options, screen
+from sealwire.app.faults import CONFIGURATION, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,19 +22,32 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 
 
 @click.command()
-@NODE
+@click.argument("node_file", metavar="[NODE.yaml]", required=False, type=options.FILE)
+@click.option("--directory", "-d", type=options.DIRECTORY, help="Instead: what the books of this project's have.")
 @JSON
-def members(node_file: Path, *, as_json: bool) -> None:
+def members(node_file: Path | None, directory: Path | None, *, as_json: bool) -> None:
     """Show who is a member now, as the workers of NODE.yaml believe, and what each may do on its channels.
 
-    Read are the vault, whether or not a worker runs, and the project's control topic in the cloud. What the authority
-    itself has in its books: sealwire authority members.
+    Read are the vault, whether or not a worker runs, and the project's control topic in the cloud. With --directory it
+    is what the authority has in its books (who may do what, everywhere: sealwire charter show).
     """
     from sealwire.app import belief, roster  # noqa: PLC0415
 
-    node = options.node(node_file, None)
-    believed, places = belief.of_node(node), belief.places(node)
-    found = roster.with_vetoes(node, roster.entries(believed, places))
+    if (node_file is None) == (directory is None):
+        raise Failure(
+            "One of NODE.yaml and --directory is needed.",
+            "sealwire members NODE.yaml, or at the authority: sealwire members --directory DIRECTORY",
+            code=CONFIGURATION,
+        )
+    if directory is not None:
+        places: list[tuple[str, str]] = []
+        believed = belief.of_project(directory)
+        found = roster.entries(believed, places)
+    else:
+        assert node_file is not None  # noqa: S101 - one of the two is there
+        node = options.node(node_file, None)
+        believed, places = belief.of_node(node), belief.places(node)
+        found = roster.with_vetoes(node, roster.entries(believed, places))
     if as_json:
         _print_json(node_file, believed, members=[each.as_json() for each in found])
         return
@@ -134,8 +148,9 @@ def _length(ms: int) -> str:
     return "" if not ms else shown(ms // 1000)
 
 
-def _print_json(node_file: Path, believed: Belief, **rest: Any) -> None:  # noqa: ANN401
-    click.echo(json.dumps({"node": str(node_file), **believed.as_json(), **rest}, indent=2))
+def _print_json(node_file: Path | None, believed: Belief, **rest: Any) -> None:  # noqa: ANN401
+    node = None if node_file is None else str(node_file)
+    click.echo(json.dumps({"node": node, **believed.as_json(), **rest}, indent=2))
 
 
 def _print_notes(lines: Iterable[str]) -> None:

@@ -11,8 +11,9 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from sealwire.agents.settings import Cluster
-from sealwire.app import belief, cli, commands_members, live, roster
+from sealwire.app import belief, cli, live, roster
 from sealwire.app import project as projects
+from sealwire.app.authority import Authority
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.config import Node, load
 from sealwire.app.custody import make_key_file
@@ -26,7 +27,9 @@ from sealwire.keys import grant as grants
 from sealwire.keys import identity as identities
 from sealwire.keys import keypackage, policy, wire
 from sealwire.keys import progress as progresses
+from sealwire.keys import request as requests
 from sealwire.keys import session as sessions
+from sealwire.keys import ticket as tickets
 from sealwire.keys.charter import PolicyRow, Refusal
 from sealwire.keys.primitives import ReceivingKey, SigningKey
 from sealwire.keys.progress import PartitionProgress, State, TopicProgress
@@ -405,12 +408,12 @@ def test_the_commands_show_what_a_vault_and_the_cloud_make_of_each_other(
             told = json.loads(capsys.readouterr().out)
             assert [(each["sender"], each["opens"]) for each in told["sessions"]] == [("berlin-1", True)]
 
-            commands_members.show_charter(tmp_path / "lisbon.yaml", as_json=False)
+            assert cli.main(["charter", "show", path]) == 0
             shown = capsys.readouterr().out
             assert "role=member" in shown
             assert "oslo-1" in shown
             assert "no max_age" in shown
-            commands_members.show_charter(tmp_path / "lisbon.yaml", as_json=True)
+            assert cli.main(["charter", "show", path, "--json"]) == 0
             told = json.loads(capsys.readouterr().out)
             assert told["refusals"][0]["name"] == "oslo-1"
             assert 15 * 60_000 <= told["age_ms"] < 20 * 60_000
@@ -426,3 +429,38 @@ def test_an_identity_that_is_no_member_yet_believes_nothing(tmp_path: Path, caps
     ).close()
     assert cli.main(["members", str(path)]) == 2
     assert "sealwire enroll TICKET --identity lisbon-1" in capsys.readouterr().err
+
+
+def test_the_authority_shows_the_members_of_its_books(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    desk = Authority(town.project, town.project.books())
+    text = desk.make_ticket({"role": "member", "site": "rome"}, HOUR, "cloud:1", os.urandom, town.now)
+    identity = identities.create(os.urandom, town.now)
+    asked = requests.ask(tickets.read(text), identity, "rome-1", town.now)
+    member = desk.decide(asked, town.now).member
+    assert member is not None
+    desk.charters.refuse(Refusal(member.member_id, 0, "stolen"), "revoke rome-1", town.now)
+    desk.books.close()
+    directory = str(town.project.directory)
+    assert cli.main(["members", "--directory", directory, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["identity"], told["node"], told["charter"]) == ("the authority", None, 1)
+    (rome,) = told["members"]
+    assert (rome["name"], rome["site"], rome["why"]) == ("rome-1", "rome", "refused-member")
+    assert cli.main(["members", "--directory", directory]) == 0
+    assert "refused since ever: stolen" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["members"], "One of NODE.yaml and --directory is needed"),
+        (["members", "node.yaml", "--directory", "."], "One of NODE.yaml and --directory is needed"),
+        (["charter", "show", "--json"], "--json is for what a node goes by"),
+        (["charter", "show", "node.yaml", "--history"], "--json is for what a node goes by"),
+    ],
+)
+def test_a_node_and_a_project_s_directory_are_told_apart(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    assert said in capsys.readouterr().err
