@@ -34,8 +34,11 @@ def root(batch: Batch, statement: bytes) -> None:
     """Accept the next root; drop whom it does not stand for any more."""
     known = batch.root
     version = roots.version(statement)
-    if version < known.version or statement == known.statement:
-        return  # the descent of what counts now: checked when it was new
+    project_id = roots.project_id(statement) if version == 1 else statement[5:37]
+    if project_id != known.project_id:
+        raise Rejected(Reason.OTHER_PROJECT, f"a root {version} of another project")
+    if version < known.version or wire.statement_digest(statement) == known.digest:
+        return  # the descent of what counts now, whichever of its signers are there: checked when it was new
     if version == known.version:
         raise Rejected(Reason.FORK, f"another root {version}")
     if version > known.version + 1:

@@ -51,7 +51,8 @@ def learnt() -> Iterator[Vector]:
     """What a reader believes of a statement depends on what it believed before."""
     older, newer = package(MADE_AT - 2000), package(MADE_AT - 1000)
     claims = [remade(SESSION_BYTES, [ANNA.signing], f9=number) for number in range(2, 7)]
-    second = remade(ROOT_BYTES, ROOT_SIGNERS, f0=1, f8=BEGAN)
+    again, fewer = (remade(ROOT_BYTES, signers, f0=1, f8=BEGAN) for signers in (ROOT_SIGNERS, ROOT_SIGNERS[1:]))
+    another = remade(ROOT_BYTES, ROOT_SIGNERS, f0=1, f8=BEGAN + 1)
     bert_2 = certified(BERT, "bert", "paris", serial=2)
     carl, dora = certified(CARL, "carl", "paris"), certified(CARL, "dora", "rome")
     cases: tuple[tuple[str, str, str, list[bytes], bytes], ...] = (
@@ -86,7 +87,9 @@ def learnt() -> Iterator[Vector]:
         ("charter-that-refuses-later", "reject pardoned", "A newer charter that refuses a member from a later time on.", [ruled(1, refusals=[ANNA])], ruled(2, refusals=[ANNA], since=1)),
         ("charter-ahead", "wait ahead", "A charter as of more than five minutes after the reader's clock.", [], ruled(1, as_of=NOW + 300_001)),
         ("charter-of-the-next-root", "wait outdated", "A charter under a root that is not known yet, signed by a key that is.", [], ruled(1, root_version=2)),
-        ("root-again", "known", "The root that counts already.", [], second),
+        ("root-again", "known", "The root that counts already.", [], again),
+        ("root-with-fewer-signatures", "known", "The root that counts already, without one of its three signatures.", [], fewer),
+        ("root-of-another-project", "reject other-project", "A first root with another date: that of another project.", [], another),
     )  # fmt: skip
     for name, expect, comment, before, last in cases:
         inputs: list[tuple[str, str | int | bytes]] = [

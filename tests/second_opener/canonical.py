@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -142,18 +142,19 @@ def array(*fields: Check) -> Check:
     return check
 
 
-def rows(row: Check, low: int, high: int, rising: Callable[[Any], Any] | None = None) -> Check:
-    """Low to high rows, which rise by what `rising` takes of them, each once."""
+def rows(row: Check, low: int, high: int) -> Check:
+    """Low to high rows."""
 
     def check(value: Any) -> Any:
         ensure(isinstance(value, list) and low <= len(value) <= high, "malformed")
-        found = [row(each) for each in value]
-        if rising is not None:
-            marks = [rising(each) for each in found]
-            ensure(all(one < other for one, other in pairwise(marks)), "malformed")
-        return found
+        return [row(each) for each in value]
 
     return check
+
+
+def rise(marks: Iterable[Any]) -> None:
+    """Refuse as `malformed` what does not rise, each once."""
+    ensure(all(one < other for one, other in pairwise(marks)), "malformed")
 
 
 TIME = COUNTER = integer(0, 2**53)
@@ -162,4 +163,4 @@ ID, PUBLIC, SHORT_ID = octets(32), octets(32), octets(16)
 NAME = text(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
 CHANNEL = text(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,199}")
 TOPIC = text(r"[a-zA-Z0-9._-]{1,249}")
-ATTRIBUTES = rows(array(NAME, text(r".{1,200}")), 0, 32, rising=lambda row: row[0])
+ATTRIBUTES = rows(array(NAME, text(r".{1,200}")), 0, 32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from canonical import REASONS, Refused, ensure, unpack
+from canonical import REASONS, Refused, ensure, rise, unpack
 from envelopes import SKEW, Session
 from statements import WANTED, WORDS, Statement, read
 from suite import decrypt, hkdf, hpke_open, sha256, sized
@@ -55,6 +55,10 @@ def project_of(root: Statement) -> bytes:
     return sha256(root.label, root.signed) if root["version"] == 1 else root.project
 
 
+class NeedsRoot(Refused):
+    """Refused, but a root that is not known yet may name the key that signed."""
+
+
 @dataclass
 class Judge:
     """A reader that pinned a root, at a moment of its clock."""
@@ -62,9 +66,10 @@ class Judge:
     root: Statement
     project: bytes
     now: int
+    patient: bool = False  # what is ahead is read all the same: it may wait
 
     def not_ahead(self, dated: int) -> None:
-        ensure(dated <= self.now + SKEW, "ahead")
+        ensure(dated <= self.now + SKEW or self.patient, "ahead")
 
     def by_authority(self, it: Statement, dated: int) -> None:
         """It is not ahead; one authority key signed it, and counts for this date."""
@@ -72,7 +77,7 @@ class Judge:
         self.by_key(it, dated, ends=True)
 
     def names(self, it: Statement) -> bool:
-        """Whether the authority key that signed this charter counts, its `until` aside."""
+        """Whether the authority key that signed this charter counts for its date."""
         try:
             self.by_key(it, it["as_of"], ends=False)
         except Refused:
@@ -81,10 +86,11 @@ class Judge:
 
     def by_key(self, it: Statement, dated: int, *, ends: bool) -> None:
         keys = {sha256(key): (key, until) for algorithm, key, until in self.root["authority_keys"] if algorithm == 1}
-        ensure(len(it.entries) == 1 and it.entries[0][0] in keys, "unknown-signer")
+        if len(it.entries) != 1 or it.entries[0][0] not in keys:
+            raise (NeedsRoot if it.fields.get("root_version", 0) > self.root["version"] else Refused)("unknown-signer")
         key, until = keys[it.entries[0][0]]
         ensure(all(other != key or dated < since for other, since in self.root["distrusted"]), "distrusted")
-        ensure(max(dated, self.now) <= until or not ends, "expired")
+        ensure(max(dated, self.now if ends else dated) <= until, "expired")
         it.signed_by(key)
 
     def charter(self, octets: bytes) -> Statement:
@@ -168,7 +174,9 @@ class Judge:
         self.not_ahead(it["as_of"])
         it.signed_by(session.signing_key)
         words = WORDS(unpack(opened(it, session.secret, session.sender)))
+        rise(row[:2] for row in words)
         for _, _, count, partitions in words:
+            rise(row[0] for row in partitions)
             ensure(all(partition[0] < count for partition in partitions), "malformed")
         return words
 

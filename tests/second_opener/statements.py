@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from canonical import (
@@ -27,6 +26,7 @@ from canonical import (
     integer,
     nil_or,
     octets,
+    rise,
     rows,
     text,
     unpack,
@@ -39,21 +39,21 @@ CREDENTIAL = octets(0, 8192)  # inside another statement
 RECEIVING = octets(1, 4096)
 
 PATTERN = text(r"(?!\Z)[a-zA-Z0-9._-]{0,249}\*?")
-TABLE = rows(array(NAME, rows(text(r".{1,200}"), 0, 256, rising=lambda value: value)), 0, 32, rising=lambda row: row[0])
+TABLE = rows(array(NAME, rows(text(r".{1,200}"), 0, 256)), 0, 32)
 PARTITION = array(integer(0, 2**31 - 1), OFFSET, integer(-1, 2**63 - 1), integer(0, 3))
 
 # name: type, cap, and the body's fields by their names
 TYPES: dict[str, tuple[int, int, dict[str, Check]]] = {
     "root": (0x21, 65536, {
         "version": integer(1, 2**32), "former": nil_or(ID), "project_name": NAME,
-        "root_keys": rows(array(U8, PUBLIC), 1, 16), "threshold": integer(1, 16),
+        "root_keys": rows(array(U8, PUBLIC), 1, 16), "threshold": U8,
         "authority_keys": rows(array(U8, PUBLIC, TIME), 0, 16), "escrow": rows(array(NAME, U8, RECEIVING), 0, 16),
         "distrusted": rows(array(PUBLIC, TIME), 0, 16), "made_at": TIME,
     }),
     "charter": (0x22, 1048576, {
-        "version": integer(1, 2**53), "as_of": TIME, "root_version": COUNTER,
+        "version": COUNTER, "as_of": TIME, "root_version": COUNTER,
         "policies": rows(array(PATTERN, PATTERN, U8, TABLE, TABLE, TIME), 0, 4096),
-        "refusals": rows(array(ID, TIME, text(r".{0,200}")), 0, 8192, rising=lambda row: row[0]),
+        "refusals": rows(array(ID, TIME, text(r".{0,200}")), 0, 8192),
         "min_suite": U8, "min_format": U8, "max_age": TIME,
     }),
     "ticket": (0x23, 16384, {
@@ -74,7 +74,7 @@ TYPES: dict[str, tuple[int, int, dict[str, Check]]] = {
     }),
     "key package": (0x27, 98304, {
         "member": ID, "serial": COUNTER, "made_at": TIME,
-        "windows": rows(array(TIME, TIME, U8, RECEIVING), 1, 64, rising=lambda row: row[:2]),
+        "windows": rows(array(TIME, TIME, U8, RECEIVING), 1, 64),
     }),
     "session": (0x28, 16384, {
         "session": ID, "suite": U8, "channel": CHANNEL, "credential": CREDENTIAL, "algorithm": U8,
@@ -94,9 +94,10 @@ TYPES: dict[str, tuple[int, int, dict[str, Check]]] = {
     }),
 }  # fmt: skip
 KNOWN_TYPES = {number: name for name, (number, _, _) in TYPES.items()}
+ROOT, RULED = 0x21, {0x21, 0x22, 0x26, 0x27, 0x28, 0x29}  # what is learnt wherever it is found
 WORDS = rows(
-    array(TOPIC, SHORT_ID, integer(0, 2**31), rows(PARTITION, 0, 2**31, rising=lambda row: row[0])),
-    0, 2**31, rising=lambda row: row[:2],
+    array(TOPIC, SHORT_ID, integer(0, 2**31), rows(PARTITION, 0, 2**31)),
+    0, 2**31,
 )  # fmt: skip
 WANTED = array(array(CHANNEL, NAME, TOPIC, SHORT_ID, integer(0, 2**31 - 1)), OFFSET, OFFSET)
 
@@ -120,6 +121,15 @@ class Statement:
     def digest(self) -> bytes:
         return digest(self.label, self.signed)
 
+    @property
+    def site(self) -> str:
+        """The site of a credential."""
+        return dict(self["attributes"])["site"]
+
+    def same(self, other: Statement) -> bool:
+        """Tell whether it is this very statement, signatures and all."""
+        return (self.digest, self.entries) == (other.digest, other.entries)
+
     def __getitem__(self, field: str) -> Any:
         return self.fields[field]
 
@@ -137,15 +147,23 @@ class Statement:
                 verify(keys[each], signature, self.label, self.signed)
 
 
-def read(octets: bytes, name: str | None, project: bytes | None) -> Statement:
-    """A statement of this type (any if None) of this project (any if None), laid out as FORMAT.md says."""
+def type_of(octets: bytes) -> str:
+    """The type that a statement says it is of."""
     ensure(octets[:2] == b"SW", "foreign")
     ensure(len(octets) >= 42, "truncated")
-    number, version, suite = octets[2:5]
-    ensure(number in KNOWN_TYPES, "unknown-type")
-    ensure(name in {None, KNOWN_TYPES[number]}, "malformed")
-    name = KNOWN_TYPES[number]
-    _, cap, fields = TYPES[name]
+    ensure(octets[2] in KNOWN_TYPES, "unknown-type")
+    return KNOWN_TYPES[octets[2]]
+
+
+def read(octets: bytes, name: str | None, project: bytes | None, *, rules: bool = True) -> Statement:
+    """A statement of this type (any if None) of this project (any if None), laid out as FORMAT.md says.
+
+    Without `rules` what its fields are to each other is not looked at yet.
+    """
+    kind = type_of(octets)
+    ensure(name in {None, kind}, "malformed")
+    name, (_, cap, fields) = kind, TYPES[kind]
+    version, suite = octets[3:5]
     ensure(version == 1, "unknown-version")
     ensure(suite == 1, "unknown-suite")
     ensure(len(octets) <= cap, "too-large")
@@ -157,16 +175,16 @@ def read(octets: bytes, name: str | None, project: bytes | None) -> Statement:
     signed = octets[: reader.at]
     entries = [(reader.take(32), reader.take(64)) for _ in range(reader.integer(1))]
     ensure(not reader.left, "malformed")
-    ensure(all(one[0] < other[0] for one, other in pairwise(entries)), "malformed")
+    rise(each for each, _ in entries)
     values = dict(zip(fields, array(*fields.values())(unpack(body)), strict=True))
     statement = Statement(name, theirs, values, signed, body, entries)
-    if name in RULES:
+    if rules and name in RULES:
         RULES[name](statement)
     return statement
 
 
 def _root(it: Statement) -> None:
-    ensure(it["threshold"] <= len(it["root_keys"]), "malformed")
+    ensure(1 <= it["threshold"] <= len(it["root_keys"]), "malformed")
     for table, column in (("root_keys", 1), ("authority_keys", 1), ("escrow", 0), ("escrow", 2), ("distrusted", 0)):
         named = [row[column] for row in it[table]]
         ensure(len(named) == len(set(named)), "malformed")
@@ -184,13 +202,29 @@ def _answer(it: Statement) -> None:
     ensure(it["winner"] is None or it["reason"] is not None, "malformed")
 
 
+def _charter(it: Statement) -> None:
+    ensure(it["version"], "malformed")  # charter 0 is built in
+    rise(member for member, _, _ in it["refusals"])
+    for _, _, _, produce, consume, _ in it["policies"]:
+        for table in (produce, consume):
+            rise(name for name, _ in table)
+            for _, values in table:
+                rise(values)
+
+
+def _ticket(it: Statement) -> None:
+    rise(name for name, _ in it["attributes"])
+
+
 def _credential(it: Statement) -> None:
+    rise(name for name, _ in it["attributes"])
     NAME(dict(it["attributes"]).get("site"))
     ensure(it["admitted"] <= it["not_before"] <= it["not_after"], "malformed")
     ensure(it["algorithm"] == 1, "unknown-suite")
 
 
 def _key_package(it: Statement) -> None:
+    rise(row[:2] for row in it["windows"])
     ensure(all(start < end for start, end, _, _ in it["windows"]), "malformed")
     ensure(all(len(key) == 1216 for _, _, suite, key in it["windows"] if suite == 1), "bad-key")
 
@@ -209,8 +243,9 @@ def _reseal(it: Statement) -> None:
 
 
 RULES = {
-    "root": _root, "request": _request, "answer": _answer, "credential": _credential, "key package": _key_package,
-    "session": _session, "progress": _progress, "reseal": _reseal,
+    "root": _root, "charter": _charter, "ticket": _ticket, "request": _request, "answer": _answer,
+    "credential": _credential, "key package": _key_package, "session": _session, "progress": _progress,
+    "reseal": _reseal,
 }  # fmt: skip
 
 
