@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sealwire.app import project as projects
-from sealwire.app.books import MemberRow, TicketRow
+from sealwire.app.books import RESTORED, MemberRow, TicketRow
 from sealwire.app.chartering import Charters
+from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.names import identity_problem, plain_problem
 from sealwire.app.trail import FILE, Trail
 from sealwire.keys import credential as credentials
@@ -253,12 +254,21 @@ class Authority:
 
 
 @contextmanager
-def opened(directory: Path) -> Iterator[Authority]:
-    """Open the authority of a project directory, its books and its trail, for a block. Raises `Failure`."""
+def opened(directory: Path, *, restored: bool = False) -> Iterator[Authority]:
+    """Open the authority of a project directory, its books and its trail, for a block. Raises `Failure`.
+
+    Books that were ``restored``, and not compared with the cloud since, are opened only where that is said.
+    """
     project = projects.open_project(directory)
     books = project.books()
     trail = Trail(directory / FILE)
     try:
+        if books.setting(RESTORED) and not restored:
+            raise Failure(
+                f"The books in {directory} were restored, and may lack what was decided since.",
+                "First: sealwire authority catch-up",
+                code=CONFIGURATION,
+            )
         yield Authority(project, books, trail.note)
     finally:
         books.close()

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+RESTORED: Final = "restored"  # the setting of books that were restored, and not compared with the cloud since
+
+
 @dataclass(frozen=True)
 class TicketRow:
     """A ticket that was made: all but its seed. Times are ms since 1970 UTC."""
@@ -126,6 +129,19 @@ class Books:
         """Note a value under a name, in place of an older one."""
         self._base.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value))
 
+    def forget(self, name: str) -> None:
+        """Forget what was noted under a name."""
+        self._base.execute("DELETE FROM setting WHERE name = ?", (name,))
+
+    def snapshot(self) -> bytes:
+        """Give the whole file as it is at one moment, while others go on writing."""
+        aside = sqlite3.connect(":memory:")
+        try:
+            self._base.backup(aside)
+            return aside.serialize()
+        finally:
+            aside.close()
+
     def add_ticket(self, row: TicketRow) -> None:
         """Enter a ticket that is about to be handed out."""
         attributes = msgspec.json.encode(row.attributes).decode()
@@ -136,12 +152,12 @@ class Books:
 
     def ticket(self, ticket_id: bytes) -> TicketRow | None:
         """Give a ticket by its id."""
-        row = self._base.execute(
-            "SELECT ticket_id, public, attributes, made_at, expires, spent_by, spent_at, request"
-            " FROM ticket WHERE ticket_id = ?",
-            (ticket_id,),
-        ).fetchone()
-        return None if row is None else TicketRow(row[0], row[1], msgspec.json.decode(row[2], type=dict), *row[3:])
+        row = self._base.execute(f"{_TICKET} WHERE ticket_id = ?", (ticket_id,)).fetchone()
+        return None if row is None else _ticket(row)
+
+    def tickets(self) -> list[TicketRow]:
+        """Give all tickets, in the order in which they were made."""
+        return [_ticket(row) for row in self._base.execute(f"{_TICKET} ORDER BY made_at")]
 
     def spend(self, ticket_id: bytes, member_id: bytes, request: bytes, now: int) -> bool:
         """Spend a ticket if nobody has; False where somebody has. The compare and the set are one statement."""
@@ -237,6 +253,7 @@ class Books:
         self._base.execute("INSERT OR REPLACE INTO charter VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
+_TICKET: Final = "SELECT ticket_id, public, attributes, made_at, expires, spent_by, spent_at, request FROM ticket"
 _MEMBER: Final = (
     "SELECT member_id, name, site, owns_site, identity_public, admitted, asked_at, serial, credential FROM member"
 )
@@ -244,3 +261,7 @@ _MEMBER: Final = (
 
 def _member(row: tuple[bytes, str, str, int, bytes, int, int, int, bytes]) -> MemberRow:
     return MemberRow(row[0], row[1], row[2], bool(row[3]), *row[4:])
+
+
+def _ticket(row: tuple[bytes, bytes, str, int, int, bytes | None, int | None, bytes | None]) -> TicketRow:
+    return TicketRow(row[0], row[1], msgspec.json.decode(row[2], type=dict), *row[3:])

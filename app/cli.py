@@ -19,7 +19,7 @@ COMMANDS: Final = {
     "root": ("commands_root", "root", "Change the root, offline: draft, show, sign, finish."),
     "escrow": ("commands_root", "escrow", "Make a recovery key that a root may name."),
     "ticket": ("commands_project", "ticket", "Make a one-time ticket that admits an identity."),
-    "authority": ("commands_project", "authority", "Admit identities: answer their requests."),
+    "authority": ("commands_authority", "authority", "Run the authority: answer requests; backup, restore."),
     "charter": ("commands_charter", "charter", "Decide who may send and read: edit, diff, sign, show."),
     "revoke": ("commands_charter", "revoke", "Refuse a member altogether."),
     "retire": ("commands_charter", "retire", "Refuse what a good leaver makes from now on."),

@@ -15,7 +15,8 @@ from sealwire.app.files import write_whole
 from sealwire.app.inspect import stamp
 from sealwire.app.leaving import Way
 from sealwire.app.moment import past
-from sealwire.app.office import publish_charter
+from sealwire.app.names import project_topics
+from sealwire.app.office import REACH_S, publish_charter, refuse_older
 from sealwire.app.options import say
 from sealwire.app.project import BOOTSTRAP, now_ms
 from sealwire.keys import charter as charters
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from sealwire.app.authority import Authority
     from sealwire.keys.charter import CharterFields
 
-REACH_S: Final = 15.0
 FORCE: Final = click.option("--force", is_flag=True, help="Sign it although it warns.")
 YES: Final = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 WHY: Final = click.option("--why", required=True, help="Stands in the charter for ever, for all members to read.")
@@ -252,6 +252,8 @@ def _publish(authority: Authority, cloud: options.CloudOptions) -> int:
     try:
         cluster = cloud.cluster(books.setting(BOOTSTRAP) or "")
         with CloudLog(cluster, say) as log:
+            log.wait(project_topics(project.name)[0], seconds=REACH_S)
+            refuse_older(project, books, log)
             version = publish_charter(project, books, log, seconds=REACH_S)
     except (Failure, Faults) as error:
         say(f"NOT PUBLISHED: {error}")

@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from sealwire.app import authority as authorities
-from sealwire.app import options, papers, topics
+from sealwire.app import options, topics
 from sealwire.app import project as projects
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.commands_root import escrow_option
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.files import write_whole
-from sealwire.app.lockdir import DirectoryLock
 from sealwire.app.moment import length
 from sealwire.app.names import plain_problem
-from sealwire.app.office import Office, publish_roots
+from sealwire.app.office import publish_roots
 from sealwire.app.options import say
 from sealwire.app.project import BOOTSTRAP, now_ms
-from sealwire.keys import identity as identities
-from sealwire.keys.reason import Rejected
 from sealwire.keys.wire import good_name
 
 if TYPE_CHECKING:
@@ -114,65 +111,6 @@ def ticket_create(
         say("It does not say where the cloud is: enroll needs --bootstrap (`project cloud` notes it for tickets).")
     if found.get("role") != "member":
         say("Its member may neither send nor read yet: without a charter that takes the attribute role=member.")
-
-
-@click.group()
-def authority() -> None:
-    """Answer requests by the books."""
-
-
-@authority.command("run")
-@options.project_directory
-@options.cloud
-@click.option("--once", is_flag=True, help="Answer what waits, then end.")
-def authority_run(directory: Path, cloud: options.CloudOptions, *, once: bool) -> None:
-    """Answer the requests that come over the cloud, until stopped."""
-    projects.open_project(directory)
-    lock = DirectoryLock(directory, "authority.lock", "authority")
-    try:
-        with authorities.opened(directory) as judge, options.ends_on_signals():
-            cluster = cloud.cluster(judge.books.setting(BOOTSTRAP) or "")
-            with CloudLog(cluster, say) as log:
-                answered = Office(judge, log, now_ms, say).run(once=once)
-            say(f"{answered} answered")
-    finally:
-        lock.close()
-
-
-@authority.command("admit")
-@click.argument("request", type=options.FILE)
-@click.option("--answer", required=True, type=options.FILE, help="Where to write the answer.")
-@options.project_directory
-def authority_admit(request: Path, answer: Path, directory: Path) -> None:
-    """Answer a request that came as a file."""
-    (statement, *_) = papers.read(papers.REQUEST, request)
-    with authorities.opened(directory) as judge:
-        try:
-            verdict = judge.decide(statement, now_ms())
-        except Rejected as refusal:
-            raise Failure(
-                f"{request} is no request to project {judge.project.name}: {refusal.detail or refusal.reason}.",
-                "Is it of another project, or was it altered on its way?",
-                code=CONFIGURATION,
-            ) from None
-    try:
-        write_whole(answer, papers.write(papers.ANSWER, [verdict.answer, *judge.project.chain]), 0o644)
-    except OSError as error:
-        raise Failure(f"{answer} cannot be written: {error.strerror}.", "Run again: the answer stays.") from None
-    say(verdict.words)
-    say(f"Bring {answer} back, and there: sealwire enroll --answer {answer.name} --identity NAME")
-    if verdict.member:
-        say("Others hear of the member from the cloud: `sealwire authority run --once` publishes its credential.")
-
-
-@authority.command("members")
-@options.project_directory
-def authority_members(directory: Path) -> None:
-    """List the members, as the books have them."""
-    books = projects.open_project(directory).books()
-    for member in books.members():
-        click.echo(f"{member.name}\t{member.site}\t{identities.fingerprint(member.member_id)}\tserial {member.serial}")
-    books.close()
 
 
 def _attributes(pairs: tuple[str, ...]) -> dict[str, str]:

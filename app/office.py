@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from sealwire.app import catchup
 from sealwire.app import project as projects
 from sealwire.app.chartering import RENEW
+from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.inspect import stamp
 from sealwire.app.names import project_topics
 from sealwire.app.waiting import PROVEN_A_MINUTE, UNPROVEN_A_MINUTE, Budget, Waiting
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 
 MOST_ANSWERED: Final = 10_000  # answers remembered, so that none is given twice in a minute
 AGAIN: Final = 60_000  # ms: an equal request is answered again after that, not at once: the first answer stands there
+MOST_TOLD: Final = 5  # things that the cloud knows and the books do not, in one message
 LOOK_EVERY: Final = 1000  # ms between two looks at what other commands changed
+REACH_S: Final = 15.0  # how long a command tries to reach the cloud
 CHARTER_KEY: Final = b"charter"  # the record key of the charter on the control topic
 NOTE_EVERY: Final = 1000  # skipped records between two notes of their number
 
@@ -68,6 +72,19 @@ def publish_charter(project: Project, books: Books, log: CloudLog, *, seconds: f
     return row.version
 
 
+def refuse_older(project: Project, books: Books, log: CloudLog) -> None:
+    """Raise `Failure` where the cloud knows of a charter or a credential by this authority that its books do not."""
+    news = catchup.look(project, books, log)
+    if news:
+        raise Failure(
+            f"The books of project {project.name} are not the newest: the cloud knows "
+            f"{'; '.join(news.told()[:MOST_TOLD])}.",
+            "Were they restored, or copied? Then: sealwire authority catch-up. If not, somebody else has the authority "
+            "key: make the next root with another, and distrust this one (sealwire root draft).",
+            code=CONFIGURATION,
+        )
+
+
 class Office:
     """One authority on one cloud. ``now`` gives ms; ``say`` takes words for the log, a line each."""
 
@@ -92,6 +109,7 @@ class Office:
         Raises `Failure` when the cloud refuses the login or lacks the topics; while it is away it waits.
         """
         self._warn_of_end()
+        self._refuse_older_books()
         self._publish_what_lacks()
         waiting, offset = self._read_up()
         answered = sum(self._handle(request) for request in waiting)
@@ -105,6 +123,14 @@ class Office:
             if record is not None and self._type(record.value) is Type.REQUEST:
                 answered += self._handle(record.value)
         return answered
+
+    def _refuse_older_books(self) -> None:
+        """Take up the roots that the cloud has; raise `Failure` where it knows what the books do not."""
+        project = catchup.adopt_roots(self._project, self._log)
+        if project.root.version > self._project.root.version:
+            self._project, self._authority = project, self._authority.under(project)
+            self._say(f"took root {project.root.version} from the cloud")
+        refuse_older(project, self._authority.books, self._log)
 
     def _publish_what_lacks(self) -> None:
         """Publish what the control topic lacks, after an answer by hand or a killed run: roots, charter, members."""
