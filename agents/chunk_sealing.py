@@ -14,7 +14,7 @@ from sealwire.keys.envelope import LOG_START, RESEAL, Cause, Compression, Inner,
 if TYPE_CHECKING:
     from sealwire.agents.chunks import Chunk
     from sealwire.agents.sealing import Sealing
-    from sealwire.agents.senders import Sending
+    from sealwire.agents.sending import Sending
     from sealwire.agents.source_seat import SourceSeat
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
 from sealwire.agents.following import Following
+from sealwire.agents.learned import News, gather
 from sealwire.agents.renewal import Renewal
 from sealwire.agents.single import record_batch
+from sealwire.agents.twins import Twins
 from sealwire.agents.untold import Untold
-from sealwire.keys.events import Admitted, Chartered, KeysAnnounced, Opened, Refused, Rooted
-from sealwire.keys.reason import Reason
 from sealwire.keys.trust import Trust
 
 if TYPE_CHECKING:
@@ -26,19 +26,21 @@ if TYPE_CHECKING:
     from sealwire.agents.ports import Reader, SecretStore, Trail, Writer
     from sealwire.agents.settings import Settings
     from sealwire.keys.credential import Credential
+    from sealwire.keys.reason import Rejected
     from sealwire.keys.secrets import Secrets
     from sealwire.keys.session import InboundSession
 
 _log = logging.getLogger(__name__)
 _JUDGE_AGAIN_EVERY = 10.0  # seconds: statements that waited for a clock or for another statement
-_SAMPLES = 20  # refused statements of one Reason that are told in the log
 _AGAIN = 5.0  # seconds before a vault that could not be written is tried again
+_HOUR_MS = 3600 * 1000
 
 
 class Control:
     """Follows control and sessions; holds the Trust and the secrets of this worker.
 
-    Who changes either holds ``changing``, from the look at what is there to the change.
+    Who changes either holds ``changing``, from the look at what is there to the change. ``holding`` is why nothing may
+    be sealed or delivered now, ``over`` why this worker is to end for good; both empty when all is well.
     """
 
     def __init__(
@@ -52,13 +54,19 @@ class Control:
         self.caught_up = asyncio.Event()
         self.refused: Counter[str] = Counter()
         self.changing = asyncio.Lock()
+        self.holding = self.over = ""
         self.renewal = Renewal(settings, self)
+        self.twins = Twins(self, clock.now())
         self._following = Following(reader, self._learn, self.refused)
         self._unsaved = ""
+        # What others of this worker want to be told.
         self.on_sessions: Callable[[set[bytes]], None] = lambda _ids: None
         self.on_statements: Callable[[list[bytes], set[bytes]], None] = lambda _statements, _ids: None
         self.on_members: Callable[[], None] = lambda: None
         self.on_keys: Callable[[bytes], object] = lambda _member: None
+        self.on_charter: Callable[[], None] = lambda: None
+        self.on_hold: Callable[[], None] = lambda: None  # ``holding`` began, or is over
+        self.on_over: Callable[[str], None] = lambda _why: None
         self.lacks: Callable[[], bool] = lambda: False  # whether statements are missed that may long be in the cloud
         self._followed = (
             (settings.control_topic,)
@@ -73,19 +81,36 @@ class Control:
 
     @property
     def credential(self) -> Credential | None:
-        """Our own newest credential."""
-        return self.trust.credential_of(self.secrets.identity.member_id)
+        """Our own newest credential, where we hold the identity key that it names."""
+        mine = self.trust.credential_of(self.secrets.identity.member_id)
+        return mine if mine is not None and self.secrets.is_ours(mine) else None
 
     @property
     def trouble(self) -> str:
         """What keeps statements from being read, answered or remembered, in words; empty when nothing does."""
-        return "; ".join(each for each in (self._following.trouble, self._unsaved, self.renewal.trouble) if each)
+        words = (self.over, self._following.trouble, self._unsaved, self.renewal.trouble, self.holding)
+        return "; ".join(each for each in words if each)
+
+    def forgotten(self, session_id: bytes) -> bool:
+        """Tell whether a session was granted to us and its secret is erased since: what is of it was delivered."""
+        return session_id in self.trust.opened and session_id not in self.secrets.inbound
+
+    def charter_row(self) -> dict[str, Any]:
+        """Describe the charter that counts; ``old`` where it is as of more than an hour ago (charter 0 never is)."""
+        charter = self.trust.charter
+        old = bool(charter.version) and clock.now() - charter.as_of > _HOUR_MS
+        return {"version": charter.version, "as_of_ms": charter.as_of or None, "old": old}
 
     async def begin(self) -> None:
-        """Read what is followed to its present end, however long the cloud takes; then go on following."""
+        """Read what is followed to its present end, and to our charter, however long the cloud takes; then follow."""
         wanted = {self._settings.control_topic, self._settings.sessions_topic}
         await self._following.wait_for(self._settings.cloud, wanted)
         await asyncio.gather(*(self._following.follow(topic) for topic in self._followed))
+        self._weigh()
+        while self._lacks_charter():
+            # Our credential names one: before that is here, nobody knows whom it refuses.
+            await asyncio.sleep(min(_JUDGE_AGAIN_EVERY, 1.0))
+            self._following.read_what_lacks(asyncio.get_running_loop().time(), lacks=True)
         await self.renewal.announce()
         self.caught_up.set()
 
@@ -94,17 +119,14 @@ class Control:
         while True:
             await asyncio.sleep(_JUDGE_AGAIN_EVERY)
             await self._learn([])
-            self._following.read_what_lacks(asyncio.get_running_loop().time(), lacks=self.lacks())
+            lacks = self.lacks() or self._lacks_charter()
+            self._following.read_what_lacks(asyncio.get_running_loop().time(), lacks=lacks)
             await self.renewal.look()
 
     async def publish(self, topic: str, statement: bytes, record_key: bytes) -> None:
         """Store a statement in a project topic; returns when the cloud has acknowledged it."""
+        self.twins.ours(statement)
         await self._writer.produce(topic, 0, record_batch(statement, clock.now(), record_key))
-
-    async def forget(self) -> None:
-        """Erase the secrets that are over."""
-        async with self.changing:
-            await self.save(self.secrets.forget(clock.now()))
 
     async def save(self, secrets: Secrets) -> None:
         """Save first, use then: what the disk does not take is tried again, and nothing is used before."""
@@ -122,6 +144,13 @@ class Control:
             self._unsaved = ""
             self.secrets = secrets
 
+    def end(self, why: str) -> None:
+        """Have this worker end for good: from now on it seals and delivers nothing, and says why."""
+        if not self.over:
+            self.over = why
+            self.on_hold()
+            self.on_over(why)
+
     # Learning
 
     async def _learn(self, statements: list[bytes]) -> None:
@@ -129,44 +158,49 @@ class Control:
             now = clock.now()
             trust, events = self.trust.learn(statements, now)
             trust, secrets, opened = trust.unwrap_new(self.secrets, now)
-            secrets = secrets.raised(trust.floors)
-            members = renewed = False
-            announced: list[bytes] = []
-            for event in (*events, *opened):
-                match event:
-                    case Refused(reason, detail, digest):
-                        self.refused[str(reason)] += 1
-                        # An older statement beside its newer one is what a topic not compacted yet looks like.
-                        if self.refused[str(reason)] <= _SAMPLES and reason is not Reason.OUTDATED:
-                            _log.warning("statement %s refused: %s: %s", digest.hex()[:16], reason, detail)
-                    case Rooted(statement=statement):
-                        secrets = secrets.rooted(statement)
-                        members = True
-                    case Chartered(statement=statement):
-                        secrets = secrets.chartered(statement)
-                        members = True
-                    case Admitted(credential):
-                        members = True
-                        if credential.member_id == secrets.identity.member_id:
-                            secrets = secrets.admitted(credential.statement)
-                            renewed = self.caught_up.is_set()
-                    case KeysAnnounced(member_id, new):
-                        members = True
-                        announced += [member_id] if new else []
-                    case _:
-                        pass
-            fresh = {event.session.id for event in opened if isinstance(event, Opened)}
-            await self.save(secrets)
+            news = gather((*events, *opened), secrets.raised(trust.floors), self.refused)
+            await self.save(news.secrets)
             self.trust = trust
-        self.on_statements(statements, fresh)
-        if renewed:
-            await self.renewal.announce()  # a key package counts under the serial of the newest credential only
-        self._tell(members, announced if self.caught_up.is_set() else [], fresh)
+        self._weigh()
+        self.on_statements(statements, news.fresh)
+        if self.caught_up.is_set():
+            for statement in statements:
+                self.twins.look(statement)
+        await self._tell(news)
 
-    def _tell(self, members: bool, newcomers: list[bytes], fresh: set[bytes]) -> None:  # noqa: FBT001
-        if members:
+    async def _tell(self, news: News) -> None:
+        ready = self.caught_up.is_set()
+        if news.own_key_package and ready:
+            self.twins.look_at_package()
+        if news.admitted and ready:
+            await self.renewal.admitted(news.identity_replaced)
+        if news.chartered:
+            self.on_charter()
+        if news.members:
             self.on_members()
-        for member_id in newcomers:  # whoever announced before we had caught up is others' to answer
+        for member_id in news.announced if ready else []:  # before we had caught up it is others' to answer
             self.on_keys(member_id)
-        if fresh:
-            self.on_sessions(fresh)
+        if news.fresh:
+            self.on_sessions(news.fresh)
+
+    def _weigh(self) -> None:
+        """Look whether anything may be sealed and delivered, and whether we are still a member."""
+        now = clock.now()
+        refusal = self.trust.holds(now) or self.trust.clock(now)
+        before, self.holding = self.holding, _words(refusal)
+        if self.holding and not before:
+            _log.error("nothing is sealed and nothing delivered: %s", self.holding)
+        elif before and not self.holding:
+            _log.warning("sealing and delivering go on")
+        if bool(before) != bool(self.holding):
+            self.on_hold()
+        if self.trust.refuses(self.secrets.identity.member_id, now):
+            self.end("the charter refuses this member: what it makes counts no more. A new identity needs a new ticket")
+
+    def _lacks_charter(self) -> bool:
+        mine = self.credential
+        return mine is not None and mine.charter_version > self.trust.charter.version
+
+
+def _words(refusal: Rejected | None) -> str:
+    return "" if refusal is None else str(refusal)

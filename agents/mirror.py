@@ -115,6 +115,9 @@ class OpenWork:
             return
         self._unseat(seat)
         seat.read_to = offset
+        if held := self.side.held:
+            seat.why = held
+            return
         epoch = seat.epoch
 
         async def take(fetched: Fetched) -> None:
@@ -147,6 +150,15 @@ class OpenWork:
     def _read_on(self, seat: CloudSeat) -> None:
         if seat.seat is None:  # else someone reads again already, perhaps from further back
             self._read_from(seat, seat.read_to)
+
+    def on_hold(self) -> None:
+        """Nothing may be delivered from now on; or it may again, from where it was left."""
+        for seat in self.seats.values():
+            if self.side.held:
+                self._unseat(seat)
+                seat.why = self.side.held
+            else:
+                self._read_on(seat)
 
     def revisit(self, sessions: set[bytes]) -> None:
         """Sessions became known: read again from where their first envelopes were parked."""

@@ -26,8 +26,9 @@ _log = logging.getLogger(__name__)
 
 
 class Neighbours:
-    """Grants what we can open to members of our site that announce receiving keys.
+    """Grants what we can open to members of our site that announce receiving keys, for the first time or other ones.
 
+    Who announces other keys for windows that it had announced before may have lost its vault, and all that was in it.
     ``cloud_topics`` names the cloud topics that we open for a channel.
     """
 
@@ -49,8 +50,9 @@ class Neighbours:
             return
         now, count = clock.now(), 0
         for session in list(control.sessions.values()):
-            # What had ended before it was admitted is not its own to read.
-            package = self._package(member_id, session, now) if session.not_after >= credential.admitted else None
+            # What had ended before it was admitted is not its own to read, but for the channel's backfill.
+            since = credential.admitted - self._backfill(session.channel)
+            package = self._package(member_id, session, now) if session.not_after >= since else None
             if package is None:
                 continue
             statement = grant.share(session, control.secrets.identity, [package], now, now)
@@ -64,6 +66,10 @@ class Neighbours:
             count += 1
         if count:
             _log.info("granted %d sessions to %s of our site", count, credential.name)
+
+    def _backfill(self, channel: str) -> int:
+        charter = self._control.trust.charter
+        return min((charter.backfill(channel, topic) for topic in self._cloud_topics(channel)), default=0)
 
     def _package(self, member_id: bytes, session: InboundSession, now: int) -> tuple[bytes, KeyPackage] | None:
         """Its key package, where it may read every cloud topic that we open for the session's channel."""

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
+from sealwire.agents.forgetting import Forgetting
 from sealwire.agents.healer import Healer
 from sealwire.agents.lookout import Lookout
 from sealwire.agents.mirror import OpenWork
@@ -20,7 +21,7 @@ from sealwire.agents.sink import Sink
 from sealwire.keys.envelope import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from sealwire.agents.budget import Budget
     from sealwire.agents.control import Control
@@ -61,15 +62,31 @@ class Opening(Side):
         self._samples = Rate()
         control.on_sessions = self._on_sessions
         control.lacks = self._lacks_sessions
+        control.on_hold = self._on_hold
         self.neighbours = Neighbours(settings, control, self._cloud_topics)
         self.quarantine = Quarantine(settings.quarantine_topic, local_writer, watch, control)
         self.orders = Orders(settings.orders_topic, local_reader, watch, self._works)
         self.progress = ProgressWords(control, self._cloud_topics)
+        control.on_charter = self.progress.judge_again
+        self.forgetting = Forgetting(settings, control, local_reader, self._sinks)
+        self.progress.on_said = self.forgetting.heard
         self.lookout = Lookout(self, self._works)
         self.healer = Healer(self, self._works)
 
+    @property
+    def deeds(self) -> dict[str, Callable[[], Awaitable[str]]]:
+        """Receiving keys are of this side."""
+        return {"receiving": self.control.renewal.receiving_anew, **super().deeds}
+
     def _cloud_topics(self, channel: str) -> list[str]:
         return [route.cloud_topic for route in self.watch.facts.routes if route.channel == channel]
+
+    def _sinks(self) -> set[str]:
+        return {route.sink_topic for route in self.watch.facts.routes}
+
+    def early(self) -> list[Any]:
+        """Return what runs even before the project's statements were read: receiving keys end all the same."""
+        return [self.forgetting.keep()]
 
     def make(self, lane: Lane) -> OpenWork:
         """Make the work of a lane."""
@@ -117,6 +134,10 @@ class Opening(Side):
         for work in self._works():
             work.revisit(sessions)
 
+    def _on_hold(self) -> None:
+        for work in self._works():
+            work.on_hold()
+
     async def keep_looking_ahead(self) -> None:
         """Look again at what was dated ahead of our clock, for ever."""
         while True:
@@ -140,6 +161,7 @@ class Opening(Side):
             self.keep_looking_ahead(),
             self.keep_trying(),
             self.neighbours.keep(),
+            self.rotation.keep(),
             self.orders.keep(),
             self.quarantine.keep_writing(),
             self.progress.keep(),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sealwire.agents.control import Control
+    from sealwire.keys.progress import Progress
     from sealwire.keys.session import InboundSession
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class ProgressWords:
         self._heard: dict[bytes, int] = {}  # the highest number that was proven, by session id
         self._waiting: dict[bytes, dict[int, bytes]] = {}  # by session id, then number; oldest session first
         self._waiting_bytes = 0
+        self.on_said: Callable[[Progress, InboundSession], None] = lambda _said, _session: None
         control.on_statements = self.hear
 
     def hear(self, statements: Iterable[bytes], fresh: set[bytes]) -> None:
@@ -68,6 +70,10 @@ class ProgressWords:
             elif self._may_speak(session):
                 self._take(session, numbered)
 
+    def judge_again(self) -> None:
+        """Take back what was heard of those who are refused by now: the charter is another one."""
+        self.outlook = self.outlook.without(self._control.trust.refuses)
+
     async def keep(self) -> None:
         """Forget what is over, for ever."""
         while True:
@@ -87,6 +93,7 @@ class ProgressWords:
                 continue
             self._heard[session.id] = number
             self.outlook = self.outlook.heard(said, session, now)
+            self.on_said(said, session)
             return
 
     def _may_speak(self, session: InboundSession) -> bool:

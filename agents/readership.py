@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sealwire.agents import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from sealwire.agents.control import Control
     from sealwire.agents.settings import Settings
@@ -67,6 +67,12 @@ class Readership:
             for cloud_topic, only in sorted(self._channels[channel].items())
         ]
         return tuple(each for each in sorted(allowed[0].items()) if all(each[0] in others for others in allowed[1:]))
+
+    def bars(self, channel: str, member_ids: Iterable[bytes]) -> bool:
+        """Tell whether the charter bars one of them by now: refuses it, or lets it read not all of the channel."""
+        trust = self._control.trust
+        topics = self.topics(channel)
+        return any(trust.bars(member_id, channel, topic, clock.now()) for member_id in member_ids for topic in topics)
 
     def unknown(self) -> dict[str, str]:
         """Say in words, by channel, which of the names in the YAML are no member's. Each is told to the log once."""

@@ -51,6 +51,9 @@ def open_record(side: Opening, seat: CloudSeat, record: Record) -> Found | None:
         return None
     if isinstance(opened, UnknownSession):
         side.buffers.give_back(buffer)
+        if side.control.forgotten(opened.session_id):
+            side.counters["of forgotten sessions"] += 1
+            return None
         if side.control.trust.claims_of(opened.session_id):
             # Known but not granted: it may still come, late or from a neighbour.
             side.counters["without a grant"] += 1

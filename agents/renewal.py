@@ -1,86 +1,187 @@
-"""Renewal: what a worker makes anew of its own, before it ends: credential and receiving keys."""
+"""Renewal: what a worker makes anew of its own: credential, identity key and receiving keys, when due or when told to.
+
+Everything overlaps: the old key counts until the new one does, so nothing that flows has to wait.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sealwire.agents import clock
 from sealwire.agents.writer import Refused, Stopped
-from sealwire.keys import keypackage, request, wire
+from sealwire.keys import identity, keypackage, request, wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sealwire.agents.control import Control
     from sealwire.agents.settings import Settings
 
 _log = logging.getLogger(__name__)
 _RENEW_EVERY = 600.0  # seconds between two looks at our own receiving keys
 _ASK_EVERY_MS = 3600 * 1000  # between two requests for the next credential
+_ANSWER_WITHIN = 20.0  # seconds for which an order waits for the authority's answer
 _NO_CREDENTIAL = "no credential of our own: enroll this identity again (sealwire enroll)"
+_FOREIGN_KEY = (
+    "our credential names an identity key that is not in this vault: it is of before the key was replaced. Restore the "
+    "newer vault, or enroll a new identity (sealwire enroll)"
+)
+_ASKED = "asked for; the authority has not answered yet, and it counts as soon as it does"
 
 
 class Renewal:
-    """Keeps the credential and the receiving keys of one worker. ``trouble`` says what it lacks for that."""
+    """Keeps the credential, the identity key and the receiving keys of one worker. ``trouble`` says what is lacking."""
 
     def __init__(self, settings: Settings, control: Control) -> None:
         self._settings, self._control = settings, control
         self._reads = settings.direction == "open"
         self._asked_at = 0
         self._looked: float | None = None
+        self._came = asyncio.Event()  # a newer credential of ours
         self.trouble = ""
+        self.on_identity: Callable[[], None] = lambda: None  # our identity key is another one now
 
     async def look(self) -> None:
         """Renew what is due."""
-        await self.renew_credential()
+        await self._look_at_credential()
         loop_now = asyncio.get_running_loop().time()
         if self._looked is None:
             self._looked = loop_now  # the start has announced them
-        if loop_now - self._looked < _RENEW_EVERY:
-            return
-        self._looked = loop_now
-        if self._reads:
+        if self._reads and loop_now - self._looked >= _RENEW_EVERY:
+            self._looked = loop_now
             await self._renew()
-        await self._control.forget()
 
     async def announce(self) -> None:
         """Make the receiving keys that are missing and publish them: nobody knows whether the last word got out."""
         if self._reads:
             await self._renew(always=True)
 
-    async def renew_credential(self) -> None:
-        """Ask for the next credential when a third of this one's life is over; the control topic brings the answer."""
-        credential, now = self._control.credential, clock.now()
-        if credential is None or now < credential.not_before + (credential.not_after - credential.not_before) // 3:
+    async def admitted(self, identity_replaced: bool) -> None:  # noqa: FBT001
+        """Our credential is a newer one: a key package counts under the serial of the newest credential only."""
+        credential = self._control.credential
+        if credential is not None:
+            _log.info("credential %d counts, until %d", credential.serial, credential.not_after)
+            what = "identity" if identity_replaced else "credential"
+            key = credential.identity_key.hex()
+            self._control.trail.note("rotated", what=what, serial=credential.serial, key=key)
+        await self.announce()
+        self._came.set()
+        self._came = asyncio.Event()
+        if identity_replaced:
+            _log.info("our identity key is a new one: the authority's credential names it")
+            self.on_identity()
+
+    # By order
+
+    async def receiving_anew(self) -> str:
+        """Make every receiving key anew and announce them; tells in words what came of it."""
+        await self._renew(always=True, anew=True)
+        self._control.trail.note("rotated", what="receiving")
+        return (
+            self.trouble or f"{len(keypackage.wanted(clock.now()))} windows have new receiving keys, and are announced"
+        )
+
+    async def credential_anew(self) -> str:
+        """Ask for the next credential now; tells in words what came of it."""
+        return await self._answered(self._ask_renewal)
+
+    async def identity_anew(self) -> str:
+        """Make the next identity key and ask for a credential that names it; tells in words what came of it."""
+        return await self._answered(self._replace_identity)
+
+    async def _answered(self, ask: Callable[[], object]) -> str:
+        came = self._came
+        trouble = await ask()  # type: ignore[misc]
+        if trouble:
+            return str(trouble)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWER_WITHIN):
+                await came.wait()
+        credential = self._control.credential
+        if not came.is_set() or credential is None:
+            return _ASKED
+        return f"credential {credential.serial} counts, for {self._control.secrets.identity.public.hex()[:16]}"
+
+    # Credential and identity key
+
+    async def _look_at_credential(self) -> None:
+        """Ask for what is due, every hour until it is there; the control topic brings the answer."""
+        secrets, credential, now = self._control.secrets, self._control.credential, clock.now()
+        mine = self._control.trust.credential_of(secrets.identity.member_id)
+        if mine is not None and credential is None:
+            self._troubled(_FOREIGN_KEY)
+        elif self.trouble == _FOREIGN_KEY:
+            self.trouble = ""
+        if credential is None or now < self._asked_at + _ASK_EVERY_MS:
             return
-        if now < self._asked_at + _ASK_EVERY_MS:
-            return
-        self._asked_at = now
-        asked = request.ask_renewal(self._control.secrets.identity, credential, now)
-        key = wire.statement_digest(asked).hex().encode()
+        if secrets.following is not None or now >= secrets.identity.made_at + self._settings.lifetimes.identity:
+            await self._replace_identity()
+        elif now >= credential.not_before + (credential.not_after - credential.not_before) // 3:
+            await self._ask_renewal()
+
+    async def _replace_identity(self) -> str:
+        """Ask for a credential of our next identity key, which is in the vault before; one at a time."""
+        control = self._control
+        async with control.changing:
+            former, following = control.secrets.identity, control.secrets.following
+            if following is None:
+                following = identity.replace(former, os.urandom, clock.now())
+                await control.save(control.secrets.followed_by(following))
+        credential = control.credential
+        if credential is None:
+            return self._troubled(_NO_CREDENTIAL)
+        _log.info("asking for a credential of our next identity key")
+        return await self._ask(request.ask_replacement(former, following, credential, clock.now()))
+
+    async def _ask_renewal(self) -> str:
+        control = self._control
+        if control.secrets.following is not None:
+            return await self._replace_identity()  # its credential renews as well
+        credential = control.credential
+        if credential is None:
+            return self._troubled(_NO_CREDENTIAL)
         _log.info("asking for the next credential")
+        return await self._ask(request.ask_renewal(control.secrets.identity, credential, clock.now()))
+
+    async def _ask(self, asked: bytes) -> str:
+        self._asked_at = clock.now()
+        key = wire.statement_digest(asked).hex().encode()
         try:
             await self._control.publish(self._settings.requests_topic, asked, key)
         except (Refused, Stopped) as error:
-            _log.warning("the request for the next credential was not taken: %s", error)
+            words = f"the request to the authority was not taken: {error}"
+            _log.warning(words)
+            return words
+        return ""
 
-    async def _renew(self, *, always: bool = False) -> None:
+    # Receiving keys
+
+    async def _renew(self, *, always: bool = False, anew: bool = False) -> None:
         control = self._control
         credential = control.credential
         if credential is None:
-            self.trouble = _NO_CREDENTIAL
-            _log.warning(self.trouble)
+            self._troubled(_NO_CREDENTIAL)
             return
-        self.trouble = ""
+        if self.trouble == _NO_CREDENTIAL:
+            self.trouble = ""
         async with control.changing:
-            identity, project = control.secrets.identity, control.trust.project_id
-            now = clock.now()
-            held, package = keypackage.renew(identity, credential, project, control.secrets.held, now, os.urandom)
+            mine, project = control.secrets.identity, control.trust.project_id
+            now, before = clock.now(), control.secrets.held
+            held, package = keypackage.renew(mine, credential, project, before, now, os.urandom, anew=anew)
             if package is None and always:
-                package = keypackage.announce(identity, credential, project, held, now)
-            if held != control.secrets.held:
+                package = keypackage.announce(mine, credential, project, held, now)
+            if held != before:
                 await control.save(control.secrets.holding(held))
         if package is not None:
-            key = b"keys/" + identity.member_id.hex().encode()
+            key = b"keys/" + mine.member_id.hex().encode()
             await control.publish(self._settings.control_topic, package, key)
+
+    def _troubled(self, words: str) -> str:
+        if self.trouble != words:
+            _log.warning(words)
+        self.trouble = words
+        return words

@@ -66,6 +66,7 @@ class Resealing:
         async with asyncio.TaskGroup() as turns:
             while True:
                 self._news.clear()
+                self._serving = self._serving.forget(clock.now())
                 while True:
                     self._serving, turn = self._serving.turn(clock.now())
                     if turn is None:

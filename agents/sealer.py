@@ -131,7 +131,7 @@ class SealWork:
             self.sealing.read_on(seat)
 
         await asyncio.gather(*(start(seat) for seat in fresh))
-        side.senders.name_soon()
+        side.senders.progress.name_soon()
 
     # Sealing
 

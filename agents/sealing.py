@@ -19,7 +19,7 @@ from sealwire.keys.opening import Caps
 from sealwire.keys.source import TOPIC_ID_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from sealwire.agents.control import Control
     from sealwire.agents.lane import Lane
@@ -51,9 +51,21 @@ class Sealing(Side):
         self.report = Report(watch, self._works)
         self.senders = Senders(settings, control, self._on_session, self.report.of)
         self.resealing = Resealing(self)
-        self.senders.on_stated = self.resealing.stated
+        self.senders.progress.on_stated = self.resealing.stated
         control.on_members = self.senders.news
+        control.on_keys = self.senders.announced
+        control.on_hold = self.senders.on_hold
+        control.renewal.on_identity = self.senders.anew
         watch.begun = self._begun
+
+    @property
+    def deeds(self) -> dict[str, Callable[[], Awaitable[str]]]:
+        """Sessions are of this side."""
+        return {"sessions": self.senders.rotate, **super().deeds}
+
+    def early(self) -> list[Any]:
+        """Nothing of this side runs before the project's statements were read."""
+        return []
 
     def make(self, lane: Lane) -> SealWork:
         """Make the work of a lane."""
@@ -135,7 +147,9 @@ class Sealing(Side):
         """Return what runs for as long as the worker does."""
         return [
             self.senders.keep(),
-            self.senders.keep_progress(),
+            self.senders.progress.keep(),
+            self.control.twins.keep(self.settings.sessions_topic),
+            self.rotation.keep(),
             self.keep_positions(),
             self.keep_trying(),
             self.resealing.keep(),
@@ -154,7 +168,8 @@ class Sealing(Side):
     def snapshot(self) -> dict[str, Any]:
         """Describe channels and source partitions."""
         channels, unknown = [], self.senders.readership.unknown()
-        for channel, why in self.senders.why.items():
+        for channel in self.senders.why:
+            why = self.senders.waits_for(channel)
             sending = self.senders.current(channel)
             channels.append(
                 {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sealwire.agents.room import Room
     from sealwire.agents.sealing import Sealing
     from sealwire.agents.seat import Fetched
-    from sealwire.agents.senders import Sending
+    from sealwire.agents.sending import Sending
     from sealwire.agents.source_seat import SourceSeat
 
     Load = tuple[SourceSeat, int, Chunk, Fetched | None]
@@ -63,7 +63,7 @@ class SeatSealing:
         if not self._lane.open or seat.held:
             return
         if self._side.senders.current(seat.route.channel) is None:
-            seat.why, seat.changed = self._side.senders.why[seat.route.channel] or "no session", True
+            seat.why, seat.changed = self._side.senders.waits_for(seat.route.channel) or "no session", True
             return
         seat.why, seat.changed = "", True
         self.unseat(seat)
@@ -105,7 +105,6 @@ class SeatSealing:
         waits, seat.tail = seat.tail >= 0, fetched.next
         if waits:
             return
-
         asyncio.get_running_loop().call_later(_TAIL_AFTER, self._close_tail, seat, epoch)
 
     def _close_tail(self, seat: SourceSeat, epoch: int) -> None:
@@ -190,7 +189,7 @@ class SeatSealing:
         sending = side.senders.current(route.channel)
         if sending is None:
             self.unseat(seat)
-            seat.why, seat.changed = side.senders.why[route.channel] or "the session ended", True
+            seat.why, seat.changed = side.senders.waits_for(route.channel) or "the session ended", True
             side.senders.news()
             return
         room = side.rooms.of(route.cloud_topic)
@@ -249,6 +248,7 @@ class SeatSealing:
             side.budget.release(len(buffer))
             sending.in_flight -= 1
         side.buffers.give_back(buffer)
+        sending.stored(seat.named, entry[0])
         side.tallies[seat.route.channel].deliver(count, used)
         if seat.acknowledged(entry) and self._lane.open and not seat.reseal:  # never past what was refused
             side.moved[seat.where] = self.position(seat)

@@ -5,51 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sealwire.agents import clock
+from sealwire.agents.backfill import Backfill
+from sealwire.agents.own_progress import OwnProgress
 from sealwire.agents.readership import Readership
+from sealwire.agents.sending import Sending
 from sealwire.agents.writer import Refused, Stopped
-from sealwire.keys import grant, progress, session
+from sealwire.keys import grant, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealwire.agents.control import Control
+    from sealwire.agents.readership import Readers
     from sealwire.agents.settings import SealRoute, Settings
-    from sealwire.keys.keypackage import KeyPackage
+    from sealwire.keys.credential import Credential
     from sealwire.keys.progress import TopicProgress
-    from sealwire.keys.session import OutboundSession
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 10.0  # seconds; news of members are looked at at once
-_PROGRESS_EVERY = 30.0  # seconds: half of stale_after
-_NAMED_AFTER = 1.0  # seconds after source partitions were taken over: most of them come together
-_NEXT_WORD_MS = 60_000
 _TRY_AGAIN = 2.0  # seconds after a session that the cloud would not take
-
-
-@dataclass
-class Sending:
-    """A session in use. ``sealed`` counts the bytes sealed in it, ``sealed_before`` those at the last look.
-
-    ``in_flight`` counts envelopes that the cloud has not acknowledged; ``as_of`` is the date of the last progress.
-    """
-
-    outbound: OutboundSession
-    readers: tuple[tuple[bytes, KeyPackage], ...]
-    sealed: int = 0
-    sealed_before: int = 0
-    in_flight: int = 0
-    progress_number: int = 0
-    as_of: int = 0
-
-    @property
-    def reader_ids(self) -> frozenset[bytes]:
-        """Who was granted it."""
-        return frozenset(member for member, _package in self.readers)
+_HOLDS = "no reader is enrolled for this channel: sealing holds, the source keeps the data"
+_NO_CREDENTIAL = "our own credential has ended or is lacking: enroll this identity again"
+_REFUSED = "a reader may read no more: a new session begins without it"
+_FEWER = "its readers change with its topics: a new session begins"
 
 
 class Senders:
@@ -63,24 +44,32 @@ class Senders:
         progress_of: Callable[[str], tuple[int, tuple[TopicProgress, ...]]],
     ) -> None:
         self._settings, self._control = settings, control
-        self._on_session, self._progress_of = on_session, progress_of
-        self.on_stated: Callable[[OutboundSession, tuple[TopicProgress, ...]], None] = lambda _outbound, _topics: None
+        self._on_session = on_session
         self.readership = Readership(settings, control)
+        self.backfill = Backfill(settings, control, self.readership)
+        self.progress = OwnProgress(settings, control, progress_of, lambda: list(self._sending.values()))
         self._sending: dict[str, Sending] = {}
-        self._replaced: list[tuple[str, Sending]] = []  # those that have not said their last word
         self._numbers: dict[str, int] = {}
         self._used: dict[bytes, int] = {}
-        self._news, self._unnamed = asyncio.Event(), asyncio.Event()
+        self._granted: set[tuple[str, bytes]] = set()  # channel and member, once in this worker's life
+        self._anew: set[str] = set()  # channels whose sessions are to be followed by another at once
+        self._news, self._turn = asyncio.Event(), asyncio.Lock()
         self.why: dict[str, str] = {
             channel: "no session yet" if self.readership.topics(channel) else "" for channel in self.readership
         }
 
     def current(self, channel: str) -> Sending | None:
-        """Return the channel's session, or None while there is none to seal under (``why`` tells)."""
+        """Return the channel's session, or None while there is none to seal under (``waits_for`` tells)."""
         sending = self._sending.get(channel)
-        if sending is not None and clock.now() < sending.outbound.not_after:
-            return sending
-        return None
+        if self._control.holding or self._control.over or sending is None:
+            return None
+        return sending if clock.now() < sending.outbound.not_after else None
+
+    def waits_for(self, channel: str) -> str:
+        """Say why there is no session to seal under; empty where there is one, or is about to be."""
+        return self._control.over or self._control.holding or self.why[channel]
+
+    # News
 
     def count(self, sending: Sending, used: int) -> None:
         """Count the bytes of an envelope that was sealed in a session; enough of them bring the next one at once."""
@@ -89,8 +78,43 @@ class Senders:
             self._news.set()
 
     def news(self) -> None:
-        """Look at the readers again soon."""
+        """Look at the readers again soon; nothing more is sealed for one that the charter refuses by now."""
+        for channel, sending in list(self._sending.items()):
+            if self.readership.bars(channel, sending.reader_ids):
+                self._end(channel, _REFUSED)
         self._news.set()
+
+    def on_hold(self) -> None:
+        """What may not be sealed now waits; what may be again goes on."""
+        for channel in list(self._sending):
+            self._on_session(channel)
+
+    def announced(self, member_id: bytes) -> None:
+        """A member announced receiving keys, or other ones: whoever holds its former keys reads no more from here on.
+
+        What it was granted before it may not be able to open any more.
+        """
+        self.backfill.announced(member_id)
+        self._anew.update(channel for channel, sending in self._sending.items() if member_id in sending.reader_ids)
+        self._news.set()
+
+    def anew(self) -> None:
+        """Have every session followed by another one at once."""
+        self._anew.update(self._sending)
+        self._news.set()
+
+    async def rotate(self) -> str:
+        """Begin a new session on every channel, now; tells in words what came of it."""
+        found = []
+        for channel in self.readership:
+            if self.readership.topics(channel):
+                self._anew.add(channel)
+                await self._look(channel)
+                sending = self.current(channel)
+                new = f"session {sending.outbound.id.hex()[:8]} for {len(sending.readers)} readers" if sending else ""
+                found.append(f"{channel}: {new or self.waits_for(channel)}")
+        await self.progress.say_last_words()
+        return "; ".join(found) or "nothing is sealed here yet"
 
     def cover(self, route: SealRoute) -> None:
         """Seal for one more cloud topic: from now on only under a session whose readers may all read it.
@@ -103,12 +127,10 @@ class Senders:
         self.why[channel] = self.why[channel] or ("" if channel in self._sending else "no session yet")
         sending = self._sending.get(channel)
         if sending is not None and not sending.reader_ids <= {member for member, _ in self.readership.of(channel)}:
-            self._end(channel, "its readers change with its topics: a new session begins")
-        self.news()
+            self._end(channel, _FEWER)
+        self._news.set()
 
-    def name_soon(self) -> None:
-        """Say progress soon: nobody can ask for a source partition that no word of ours names."""
-        self._unnamed.set()
+    # Sessions
 
     async def keep(self) -> None:
         """Begin sessions when they are due, for ever."""
@@ -117,48 +139,45 @@ class Senders:
             good = True
             for channel in [each for each in self.readership if self.readership.topics(each)]:
                 good = await self._look(channel) and good
-            await self._say_last_words()
+            await self.progress.say_last_words()
+            await self.backfill.forget()
             try:
                 async with asyncio.timeout(_LOOK_EVERY if good else _TRY_AGAIN):
                     await self._news.wait()
             except TimeoutError:
                 continue
 
-    async def keep_progress(self) -> None:
-        """Say how far we are, for ever."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_PROGRESS_EVERY):
-                    await self._unnamed.wait()
-                    await asyncio.sleep(_NAMED_AFTER)
-            self._unnamed.clear()
-            for channel, sending in list(self._sending.items()):
-                if clock.now() < sending.outbound.not_after:
-                    await self._say_progress(channel, sending)
-
     async def _look(self, channel: str) -> bool:
-        readers = self.readership.of(channel)
-        sending = self._sending.get(channel)
-        if not readers:
-            self._end(channel, "no reader is enrolled for this channel: sealing holds, the source keeps the data")
-            return True
-        credential = self._control.credential
-        if credential is None or not credential.valid_at(clock.now()):
-            self._end(channel, "our own credential has ended or is lacking: enroll this identity again")
-            return True
-        if sending is not None and sending.reader_ids == frozenset(member for member, _ in readers):
-            idle = sending.sealed == sending.sealed_before
-            sending.sealed_before = sending.sealed
-            rules = self._settings.lifetimes.session
-            if not session.due(sending.outbound, clock.now(), sending.sealed, idle=idle, rules=rules):
+        async with self._turn:
+            if self._control.holding or self._control.over:
                 return True
-        try:
-            await self._begin(channel, readers, credential.statement)
-        except (Refused, Stopped) as error:
-            self.why[channel] = f"the cloud does not take our session: {error}"
-            _log.warning("%s: %s", channel, self.why[channel])
-            return False
-        return True
+            readers = self.readership.of(channel)
+            if not readers:
+                self.backfill.nobody(channel)
+                self._end(channel, _HOLDS)
+                return True
+            credential = self._control.credential
+            if credential is None or not credential.valid_at(clock.now()):
+                self._end(channel, _NO_CREDENTIAL)
+                return True
+            if not self._due(channel, readers):
+                return True
+            try:
+                await self._begin(channel, readers, credential)
+            except (Refused, Stopped) as error:
+                self.why[channel] = f"the cloud does not take our session: {error}"
+                _log.warning("%s: %s", channel, self.why[channel])
+                return False
+            return True
+
+    def _due(self, channel: str, readers: Readers) -> bool:
+        sending = self._sending.get(channel)
+        if sending is None or channel in self._anew or sending.reader_ids != frozenset(dict(readers)):
+            return True
+        idle = sending.sealed == sending.sealed_before
+        sending.sealed_before = sending.sealed
+        rules = self._settings.lifetimes.session
+        return session.due(sending.outbound, clock.now(), sending.sealed, idle=idle, rules=rules)
 
     def _end(self, channel: str, why: str) -> None:
         if self.why.get(channel) != why:
@@ -169,17 +188,18 @@ class Senders:
     def _replace(self, channel: str, sending: Sending | None) -> None:
         before = self._sending.pop(channel, None)
         if before is not None:
-            self._replaced.append((channel, before))
+            self.progress.end(before)
         if sending is not None:
             self._sending[channel] = sending
 
-    async def _begin(self, channel: str, readers: tuple[tuple[bytes, KeyPackage], ...], credential: bytes) -> None:
-        now = clock.now()
-        control = self._control
+    async def _begin(self, channel: str, readers: Readers, credential: Credential) -> None:
+        """Have a session in the cloud, with its grants, and only then take it into use: nothing waits meanwhile."""
+        now, control = clock.now(), self._control
         number = self._numbers.get(channel, 0) + 1
+        self._anew.discard(channel)
         outbound, statement = session.start(
             control.secrets.identity,
-            credential,
+            credential.statement,
             control.trust.project_id,
             channel,
             control.trust.charter.version,
@@ -187,7 +207,12 @@ class Senders:
             now,
             os.urandom,
         )
-        grants = grant.wrap(outbound, readers, 1, now, os.urandom, used=self._used)
+        escrow = [public for _, suite, public in control.trust.root.escrow if suite == outbound.suite]
+        # In a thread: for hundreds of readers it takes long enough for what flows to feel it.
+        grants = await asyncio.to_thread(
+            lambda: grant.wrap(outbound, readers, 1, now, os.urandom, escrow=escrow, used=self._used)
+        )
+        await self.backfill.remember(outbound, credential)
         topic, key = self._settings.sessions_topic, outbound.id.hex().encode()
         await control.publish(topic, statement, key)
         for each in grants:
@@ -196,41 +221,31 @@ class Senders:
         self._numbers[channel] = number
         self._used = grant.windows_used(readers, now, self._used)
         sending = Sending(outbound, readers)
+        if self.readership.bars(channel, sending.reader_ids):
+            self.progress.end(sending)  # one of them was refused meanwhile
+            self._news.set()
+            return
         self._replace(channel, sending)
         self.why[channel] = ""
-        _log.info("%s: session %s for %d readers", channel, outbound.id.hex()[:8], len(readers))
+        self._note(sending, number)
         self._on_session(channel)
-        await self._say_progress(channel, sending)
+        await self.progress.say(sending)
+        await self.backfill.grant(channel, readers)
 
-    async def _say_last_words(self) -> None:
-        """End the sessions that were replaced and of which the cloud has everything."""
-        ended = [each for each in self._replaced if not each[1].in_flight]
-        self._replaced = [each for each in self._replaced if each[1].in_flight]
-        for channel, sending in ended:
-            await self._say_progress(channel, sending, final=True)
+    def _note(self, sending: Sending, number: int) -> None:
+        channel, session_id, trust = sending.outbound.channel, sending.outbound.id.hex(), self._control.trust
+        _log.info("%s: session %s for %d readers", channel, session_id[:8], len(sending.readers))
+        trail = self._control.trail
+        if number > 1:
+            trail.note("rotated", what="session", channel=channel, session=session_id)
+        for member_id in sending.reader_ids:
+            if (channel, member_id) not in self._granted:
+                self._granted.add((channel, member_id))
+                name = trust.name_of(member_id)
+                trail.note("granted", channel=channel, session=session_id, member=member_id.hex(), name=name)
 
     async def finish(self) -> None:
         """Say the last word of every session: nothing is sealed here any more."""
         for channel in list(self._sending):
             self._replace(channel, None)
-        await self._say_last_words()
-
-    async def _say_progress(self, channel: str, sending: Sending, *, final: bool = False) -> None:
-        as_of, topics = self._progress_of(channel)
-        as_of = sending.as_of = max(as_of, sending.as_of)  # a later word is never older
-        self.on_stated(sending.outbound, topics)  # before anybody can read it, and ask
-        sending.progress_number += 1
-        statement = progress.make(
-            sending.outbound,
-            sending.progress_number,
-            as_of,
-            as_of + _NEXT_WORD_MS,
-            final,
-            topics,
-            os.urandom,
-        )
-        key = sending.outbound.id.hex().encode()
-        try:
-            await self._control.publish(self._settings.sessions_topic, statement, key)
-        except (Refused, Stopped) as error:
-            _log.warning("%s: progress was not taken: %s", channel, error)
+        await self.progress.say_last_words()

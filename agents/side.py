@@ -7,9 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sealwire.agents.buffers import Buffers
+from sealwire.agents.rotation import Rotation
 from sealwire.agents.tally import Tallies
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from sealwire.agents.control import Control
     from sealwire.agents.lanes import Lanes
     from sealwire.agents.settings import Settings
@@ -30,7 +33,19 @@ class Side:
         self.tallies = Tallies()
         self.trouble: dict[str, str] = {}
         self.lanes: Lanes
+        self.rotation = Rotation(settings.state, lambda: self.deeds)
         self._said: set[str] = set()
+
+    @property
+    def held(self) -> str:
+        """Say why nothing may be sealed or delivered; empty when it may."""
+        return self.control.over or self.control.holding
+
+    @property
+    def deeds(self) -> dict[str, Callable[[], Awaitable[str]]]:
+        """Say how each thing that both sides have is made anew by order."""
+        renewal = self.control.renewal
+        return {"credential": renewal.credential_anew, "identity": renewal.identity_anew}
 
     @property
     def troubles(self) -> dict[str, str]:

@@ -57,6 +57,11 @@ class SourceSeat:
         return self.route.source_topic, self.partition
 
     @property
+    def named(self) -> tuple[str, bytes, int]:
+        """Its topic, topic id and number."""
+        return self.route.source_topic, self.topic_id, self.partition
+
+    @property
     def state(self) -> str:
         """One of flowing, waiting, held."""
         return "held" if self.held else "waiting" if self.why or self._transaction else "flowing"

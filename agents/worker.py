@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 
-from sealwire.agents import clock, driver, garbage, status
+from sealwire.agents import clock, driver, ending, garbage, status
 from sealwire.agents.budget import Budget
 from sealwire.agents.control import Control
 from sealwire.agents.driver import FRAME_CAP
@@ -50,6 +50,7 @@ class BridgeApp(faust.App):  # type: ignore[misc]
     health: Health
     port: Port
     lasting: tuple[asyncio.Task[None], ...] = ()
+    ends_for: str = ""  # why this process ends for good; empty while it does not
     worker: Worker | None = None  # made when the loop runs: clients belong to a loop
 
     async def on_first_start(self) -> None:
@@ -105,6 +106,7 @@ class Worker:
         self._cloud_writer = RawWriter(settings.cloud, name)
         self._local_writer = RawWriter(settings.local, name)
         self._control = Control(settings, store, self._cloud, self._cloud_writer, trail)
+        self._control.on_over = lambda why: ending.end_for_good(app, why)
         self.side: Sealing | Opening = (
             Sealing(settings, self._control, self._watch, self._local, self._cloud_writer)
             if sealing
@@ -128,6 +130,8 @@ class Worker:
         if self.settings.direction == "seal":
             # What is read ahead of the first session costs nothing: lanes seat while control is caught up with.
             self.lanes.begin()
+        for task in self.side.early():
+            self._spawn(task)
         await self._control.begin()
         garbage.settle()
         self._spawn(self._control.keep())
@@ -223,6 +227,7 @@ class Worker:
             "in_flight": {"bytes": self._budget.used, "limit": self._budget.total},
             "retrying": {"local": len(self._local_writer.troubles), "cloud": len(self._cloud_writer.troubles)},
             "credential_until_ms": credential.not_after if credential is not None else None,
+            "charter": control.charter_row(),
             "loop_lag_s": self.app.health.loop_lag,
         }
 

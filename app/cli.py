@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "up": ("commands_node", "up", "Run a node's workers, and keep them running."),
     "status": ("commands_node", "status", "Show what a node's workers do, and what holds them up."),
     "health": ("commands_node", "health", "Ask a node's workers whether they are alive or ready: an exit code."),
+    "rotate": ("commands_rotate", "rotate", "Have keys and secrets made anew now, before their time."),
     "held": ("commands_held", "held", "List what waits or is held, since when, why, and what helps."),
     "accept-gap": ("commands_held", "accept_gap", "Let a source partition pass the span that it waits for."),
     "rewind": ("commands_held", "rewind", "Let a source partition go back, or go on from where it stands."),

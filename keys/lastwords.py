@@ -93,8 +93,8 @@ class LastWords:
         if spoken.final is None or not spoken.whole:
             return False
         for source, said in spoken.named.items():
-            cursor = cursors.get(source)
-            if cursor is None or cursor < said.next:
+            cursor = cursors.get(source) or 0  # where nothing was sealed, nothing is to be delivered
+            if cursor < said.next:
                 return False
             if said.number < spoken.final:
                 since = self.newest.get(source, _NOTHING)

@@ -99,8 +99,12 @@ class Serving:
         before = known.named if known is not None else frozenset()
         mine = Stated(outbound.secret, outbound.not_after, before | frozenset(named))
         sessions = {**self.sessions, outbound.id: mine}
-        kept = {each: stated for each, stated in sessions.items() if stated.not_after + SKEW >= now}
-        return replace(self, sessions=kept)
+        return replace(self, sessions=sessions).forget(now)
+
+    def forget(self, now: int) -> Serving:
+        """Give it without the secrets of sessions under which nobody can ask any more."""
+        kept = {each: stated for each, stated in self.sessions.items() if stated.not_after + SKEW >= now}
+        return self if len(kept) == len(self.sessions) else replace(self, sessions=kept)
 
     def concerns(self, statement: bytes | memoryview, project_id: bytes, now: int) -> bool:
         """Tell whether it is a reseal request under a session of ours, in time and not taken yet.

@@ -152,6 +152,16 @@ class Trust:
             raise Rejected(Reason.REFUSED_MEMBER, f"{credential.name} is refused")
         return credential
 
+    def bars(self, member_id: bytes, channel: str, cloud_topic: str, now: int) -> bool:
+        """Tell whether a member that could read there may not any more, for another cause than time.
+
+        The charter refuses it or no longer lets it, or the root distrusts who admitted it.
+        """
+        known = self.credentials.get(member_id)
+        if known is None or self.refuses(member_id, now):
+            return True
+        return not self.charter.may_consume(known.attributes, channel, cloud_topic)
+
     def read_credential(self, statement: bytes, now: int) -> Credential:
         """Read a credential that stands in another statement, or raise `Rejected`; each is verified once."""
         return self.known_credentials.read(statement, self.root, now)

@@ -114,13 +114,13 @@ async def test_the_next_credential_is_asked_for_after_a_third_of_its_life(world:
     sealer = await ready(world.sealer())
     requests = world.cloud.at("acme.requests")
     world.clock.ahead = 7 * DAY // 3 - 60_000
-    await sealer.control.renewal.renew_credential()
+    await sealer.control.renewal.look()
     assert requests.end == 0
     world.clock.ahead = 7 * DAY // 3 + 60_000
     await until(lambda: requests.end == 1)
     asked = request.read(requests.value(0), world.project.root.project_id)
     assert asked.member_id == sealer.store.secrets.identity.member_id
-    await sealer.control.renewal.renew_credential()
+    await sealer.control.renewal.look()
     assert requests.end == 1, "once an hour is enough"
 
 

@@ -12,7 +12,7 @@ from fake_kafka import FakePositions
 from in_loop import until
 from world import ORDERS, World, in_world
 
-from sealwire.agents import senders
+from sealwire.agents import own_progress
 from sealwire.agents.sealing import Sealing
 from sealwire.keys import policy, progress, session, wire
 from sealwire.keys.charter import PolicyRow
@@ -311,7 +311,7 @@ async def test_who_may_not_read_one_cloud_topic_of_a_channel_is_granted_no_sessi
 async def test_a_source_partition_that_is_taken_over_is_named_soon(world: World) -> None:
     """Else a mirror that lacks something of it would have nobody to ask for half a minute."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(senders, "_PROGRESS_EVERY", 3600.0)
+        patch.setattr(own_progress, "_PROGRESS_EVERY", 3600.0)
         sealer, mirror = await world.flow()
         await until(lambda: said(world, mirror))
         world.cloud.grow("acme.orders", 2)

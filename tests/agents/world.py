@@ -35,12 +35,15 @@ from sealwire.agents import (
     lookout,
     mirror,
     orders,
+    own_progress,
     resealing,
     room,
+    rotation,
     sealing,
     senders,
     sink,
     topics,
+    twins,
 )
 from sealwire.agents.budget import Budget
 from sealwire.agents.control import Control
@@ -232,6 +235,8 @@ class Station:
         self.spawn(self._run())
 
     async def _run(self) -> None:
+        for task in self.side.early():
+            self.spawn(task)
         await self.control.begin()
         self.spawn(self.control.keep())
         for task in self.side.tasks():
@@ -338,8 +343,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (lanes, "_TABLE_EVERY", 0.02),
         (senders, "_LOOK_EVERY", 0.05),
         (senders, "_TRY_AGAIN", 0.05),
-        (senders, "_PROGRESS_EVERY", 0.1),
-        (senders, "_NAMED_AFTER", 0.02),
+        (own_progress, "_PROGRESS_EVERY", 0.1),
+        (own_progress, "_NAMED_AFTER", 0.02),
         (lookout, "_LOOK_EVERY", 0.03),
         (sealing, "_COMMIT_EVERY", 0.02),
         (resealing, "_LOOK_EVERY", 0.1),
@@ -357,6 +362,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (mirror, "_READ_AGAIN", 0.05),
         (orders, "_TRY_EVERY", 0.03),
         (orders, "_AGAIN", 0.05),
+        (rotation, "_LOOK_EVERY", 0.05),
+        (twins, "_AGAIN", 0.05),
     ):
         monkeypatch.setattr(module, name, value)
 

@@ -49,6 +49,12 @@ def test_a_session_is_done_when_every_cursor_is_at_its_last_word() -> None:
         assert known.done(cursors) == frozenset()
 
 
+def test_a_source_partition_of_which_nothing_was_sealed_needs_no_cursor() -> None:
+    known = heard((word(1, 0, 110, final=True), ONE))
+    assert known.done({source(1): 110}) == {ONE.id}
+    assert known.done({source(0): None, source(1): 110}) == {ONE.id}
+
+
 def test_a_session_without_a_last_word_is_never_done() -> None:
     known = heard((word(1, 100), ONE))
     assert known.done({source(): 1 << 40}) == frozenset()

@@ -1,0 +1,101 @@
+"""Backfill: late readers are granted sessions that are over, as far back as the charter lets them read.
+
+Only where the charter has a backfill for a channel do secrets of our ended sessions stay in the vault, for that long.
+Their signing keys never do: nobody seals in them again, and who grants them later signs with the identity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from sealwire.agents import clock
+from sealwire.agents.writer import Refused, Stopped
+from sealwire.keys import grant, session
+from sealwire.keys.reason import Rejected
+
+if TYPE_CHECKING:
+    from sealwire.agents.control import Control
+    from sealwire.agents.readership import Readers, Readership
+    from sealwire.agents.settings import Settings
+    from sealwire.keys.credential import Credential
+    from sealwire.keys.session import OutboundSession
+
+_log = logging.getLogger(__name__)
+
+
+class Backfill:
+    """Remembers our sessions where they may be granted later, and grants them to readers who come later."""
+
+    def __init__(self, settings: Settings, control: Control, readership: Readership) -> None:
+        self._settings, self._control, self._readership = settings, control, readership
+        self._met: dict[str, set[bytes]] = {}  # by channel, who was there before or has been granted what there is
+
+    def of(self, channel: str) -> int:
+        """Give how far back (ms) a reader of all cloud topics of a channel may read."""
+        charter = self._control.trust.charter
+        return min((charter.backfill(channel, topic) for topic in self._readership.topics(channel)), default=0)
+
+    def announced(self, member_id: bytes) -> None:
+        """A member has other receiving keys: what it was granted before it may have lost."""
+        for met in self._met.values():
+            met.discard(member_id)
+
+    def nobody(self, channel: str) -> None:
+        """There is no reader: whoever comes now was not there before."""
+        self._met.setdefault(channel, set())
+
+    async def remember(self, outbound: OutboundSession, credential: Credential) -> None:
+        """Save what a later grant of a session needs, before the session is used."""
+        if self.of(outbound.channel) > 0:
+            async with self._control.changing:
+                own = session.own(outbound, credential)
+                await self._control.save(self._control.secrets.sending(own))
+
+    async def forget(self) -> None:
+        """Erase what no backfill reaches any more."""
+        now, control = clock.now(), self._control
+        of = {channel: self.of(channel) for channel in self._readership}
+        if control.secrets.forget(now, receiving=False, backfill=of) is not control.secrets:
+            async with control.changing:
+                await control.save(control.secrets.forget(now, receiving=False, backfill=of))
+
+    async def grant(self, channel: str, readers: Readers) -> None:
+        """Grant what is kept of a channel to those of its readers who were not there before.
+
+        Who is there at a worker's first look was granted by the one before it, or asks for what it lacks.
+        """
+        met = self._met.setdefault(channel, set(dict(readers)))
+        late = [each for each in readers if each[0] not in met]
+        met |= set(dict(readers))
+        for reader in late:
+            await self._grant(channel, reader)
+
+    async def _grant(self, channel: str, reader: tuple[bytes, object]) -> None:
+        control, now = self._control, clock.now()
+        try:
+            oldest = max(self._since(channel, reader[0], topic, now) for topic in self._readership.topics(channel))
+        except Rejected:
+            return
+        count = 0
+        for each in list(control.secrets.sent.values()):
+            if each.channel != channel or each.not_after < oldest:
+                continue
+            who = control.secrets.identity
+            # In a thread: there may be a thousand of them.
+            statement = await asyncio.to_thread(grant.share, each, who, [reader], now, now)  # type: ignore[list-item]
+            if statement is None:
+                return
+            try:
+                await control.publish(self._settings.sessions_topic, statement, each.id.hex().encode())
+            except (Refused, Stopped) as error:
+                _log.warning("%s: a grant for backfill was not taken: %s", channel, error)
+                return
+            count += 1
+        if count:
+            _log.info("%s: granted %d earlier sessions to %s", channel, count, control.trust.name_of(reader[0]))
+
+    def _since(self, channel: str, member_id: bytes, cloud_topic: str, now: int) -> int:
+        admitted, backfill = self._control.trust.may_read(member_id, channel, cloud_topic, now)
+        return max(admitted - backfill, 0)
