@@ -34,7 +34,7 @@ check: $(VENV)/.dev build/types ## lint, format, types, and who may import whom
 	@MYPYPATH=build/types $(BIN)/mypy tests/conftest.py
 	@for tests in keys agents app house mutants simulation integration chaos bench second_opener; do \
 	  ls tests/$$tests/*.py >/dev/null 2>&1 || continue; \
-	  MYPYPATH=build/types:tests/$$tests:tests/keys:tests/agents:tests/integration:tests/chaos:tests/mutants $(BIN)/mypy $(TESTS_MAY) tests/$$tests || exit 1; done
+	  MYPYPATH=build/types:tests/$$tests:tests/keys:tests/agents:tests/simulation:tests/integration:tests/chaos:tests/mutants $(BIN)/mypy $(TESTS_MAY) tests/$$tests || exit 1; done
 	@$(BIN)/lint-imports --no-logo
 
 coverage: $(VENV)/.dev ## the tests again, with branch coverage; build/coverage/html shows what is bare (slower)
