@@ -16,7 +16,9 @@ from sealwire.app.books import CharterRow
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.keys import charter as charters
 from sealwire.keys.charter import BUILT_IN, CharterFields, Refusal
+from sealwire.keys.cursor import FLOOR_ALLOWANCE
 from sealwire.keys.reason import Misuse
+from sealwire.keys.session import LIFE
 from sealwire.keys.wire import SKEW
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from sealwire.app.project import Project
 
 RENEW: Final = 600_000  # ms between two dates of a charter
-EXCLUDE_BEFORE: Final = 65 * 60_000  # ms: a session's longest life, and two clocks
+EXCLUDE_BEFORE: Final = LIFE + SKEW + FLOOR_ALLOWANCE
+"""ms before a theft down to which a thief may date what it makes and be believed: readers allow so much below their
+session floor, and that is where the stolen node's last session began, a life and two clocks ago at most."""
 
 
 class Charters:

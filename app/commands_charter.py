@@ -163,7 +163,10 @@ def retire(member: str, why: str, directory: Path, cloud: options.CloudOptions, 
 @options.cloud
 @FORCE
 def exclude(member: str, since: str, why: str, directory: Path, cloud: options.CloudOptions, *, force: bool) -> int:
-    """Refuse what MEMBER made since its keys were stolen, from 65 minutes before that on: a session may be so old."""
+    """Refuse what MEMBER made since its keys were stolen, from 130 minutes before: so far back may a thief date it.
+
+    Where the node was off by then, name its last run; in doubt, revoke.
+    """
     return _refuse(member, Way.EXCLUDE, why, directory, cloud, force=force, since=since)
 
 

@@ -59,7 +59,7 @@ def root_key(file: Path) -> None:
 @click.option("--until", default="400d", show_default=True, metavar="TIME", help="How long from now it counts.")
 @click.option("--drop-authority-key", multiple=True, metavar="FINGERPRINT", help="Name it no more.")
 @click.option("--distrust-authority-key", multiple=True, metavar="FINGERPRINT", help="It was stolen.")
-@click.option("--since", metavar="TIME", help="Since when it is distrusted: 2026-01-31T12:00 (UTC), or 3h ago as 3h.")
+@click.option("--since", metavar="TIME", help="Distrust only what it dates later; a thief dates as it likes.")
 @click.option("--escrow", multiple=True, metavar="NAME=PUBLIC_FILE", help="Name an escrow key.")
 @click.option("--remove-escrow", multiple=True, metavar="NAME")
 def root_draft(
@@ -79,13 +79,14 @@ def root_draft(
 ) -> None:
     """Draft the next root into OUT: the present one with changes. It counts for nothing until enough have signed."""
     now = now_ms()
-    if bool(distrust_authority_key) != (since is not None):
+    if since is not None and not distrust_authority_key:
         raise Failure(
-            "--distrust-authority-key and --since go together.",
-            "What it signed since then counts no more: name a time before it was stolen.",
+            "--since goes with --distrust-authority-key.",
+            "Leave it out where the key was stolen: a thief dates what it signs as it likes.",
             code=CONFIGURATION,
         )
-    distrust = dict.fromkeys(distrust_authority_key, past(since, "--since", now)) if since is not None else None
+    start = 0 if since is None else past(since, "--since", now)
+    distrust = dict.fromkeys(distrust_authority_key, start) if distrust_authority_key else None
     life = length(until, "--until")
     found = [(keyfiles.read_public(file, keyfiles.ROOT)) for file in add_root_key]
     named = [escrow_option(each) for each in escrow]

@@ -81,8 +81,10 @@ def _came_and_went(what: str, before: Iterable[bytes], after: Iterable[bytes]) -
 def _distrust(former: Root, fields: RootFields) -> list[str]:
     before, after = dict(former.distrusted), dict(fields.distrusted)
     lines = [
-        f"distrusts authority key {fingerprint(public)} since {stamp(since)}: what it signed then and later counts "
-        f"no more"
+        f"distrusts authority key {fingerprint(public)} since {stamp(since)}: what it dates then and later counts no "
+        f"more"
+        if since
+        else f"distrusts authority key {fingerprint(public)}: nothing that it ever signed counts any more"
         for public, since in after.items()
         if before.get(public) != since
     ]

@@ -180,8 +180,8 @@ def test_an_altered_draft_is_refused(here: Path, capsys: pytest.CaptureFixture[s
         (["--threshold", "4"], "4 of 3 root keys cannot sign"),
         (["--remove-root-key", "1234"], "there is no root key 1234"),
         (["--drop-authority-key", "1234"], "there is no authority key 1234"),
-        (["--distrust-authority-key", "1234"], "go together"),
-        (["--since", "3h"], "go together"),
+        (["--distrust-authority-key", "1234"], "there is no authority key 1234"),
+        (["--since", "3h"], "goes with"),
         (["--distrust-authority-key", "1234", "--since", "soon"], "--since soon is no time"),
         (["--distrust-authority-key", "1234", "--since", "3h"], "there is no authority key 1234"),
         (["--remove-escrow", "vault"], "there is no escrow vault"),
@@ -213,14 +213,18 @@ def test_a_new_authority_key_signs_once_the_root_names_it_and_never_before(here:
     assert before.public in {public for _, public, _ in project.root.authority_keys}
 
 
-def test_a_distrusted_authority_key_signs_no_more(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("since", [(), ("--since", "2h")])
+def test_a_distrusted_authority_key_signs_no_more(
+    here: Path, capsys: pytest.CaptureFixture[str], since: tuple[str, ...]
+) -> None:
     directory = acme(here)
     stolen = fingerprint(projects.open_project(directory).authority_key().public)
-    words = ("--distrust-authority-key", stolen, "--since", "2h")
+    words = ("--distrust-authority-key", stolen, *since)
     assert run("root", "draft", "draft", "-d", "acme", *words) == 0
     assert "no authority key counts under it" in capsys.readouterr().err
     assert run("root", "draft", "draft", "-d", "acme", "--new-authority-key", *words) == 0
-    assert f"distrusts authority key {stolen} since " in capsys.readouterr().out
+    said = f"distrusts authority key {stolen} since " if since else f"distrusts authority key {stolen}: nothing that"
+    assert said in capsys.readouterr().out
     assert sign(1) == 0
     assert sign(2) == 0
     assert run("root", "finish", "draft", "-d", "acme") == 0

@@ -12,6 +12,7 @@ from days import HOUR, MINUTE, Days
 from impostor import Impostor
 from thief import TALLY
 
+from sealwire.app.chartering import EXCLUDE_BEFORE
 from sealwire.keys.primitives import SigningKey
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from sealwire.keys.session import OutboundSession
 
-EXCLUDE_BEFORE = 130 * MINUTE
 SEEDS = range(4)
 
 
@@ -32,6 +32,8 @@ def run(request: pytest.FixtureRequest) -> Iterator[Days]:
     made = Days(dice.randrange(1 << 32))
     made.begin("s1")
     made.begin("r1")
+    for part in range(3):
+        made.send(part, 1, 0)
     made.hours(dice.uniform(1, 6))
     made.let(dice.uniform(0, 2 * HOUR / 1000))
     yield made
@@ -46,7 +48,7 @@ def thief_of(run: Days, name: str) -> Impostor:
 
 def dates(run: Days) -> list[int]:
     """Every date that a forged session might say, from hours ago to the skew that is borne."""
-    return [run.now() - minutes * MINUTE for minutes in (*range(-4, 90, 10), *range(90, 720, 40))]
+    return [run.now() - minutes * MINUTE for minutes in (*range(-4, 150, 6), *range(150, 1500, 90))]
 
 
 def sealer(run: Days) -> Worker:
