@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ import vector_people as people  # noqa: E402
 import vector_statements  # noqa: E402
 import vector_world as world  # noqa: E402
 from envelopes import LABEL, Place, context_of  # noqa: E402
-from statements import KNOWN_TYPES  # noqa: E402
+from statements import BEGIN, END, KNOWN_TYPES  # noqa: E402
 
 from sealwire.keys import wire  # noqa: E402
 from sealwire.keys.primitives import SigningKey, sha256  # noqa: E402
@@ -139,6 +141,8 @@ def _packed(data: bytes, random: Random) -> bytes:
 
 def statement(data: bytes, random: Random, session: tuple[bytes, bytes] | None = None) -> bytes:
     """Change a statement: its bytes; or what its body says, signed again; or what is encrypted in it."""
+    if data[:5] == BEGIN[:5] and random.randrange(2):
+        return ticket(data, random)
     form = random.randrange(6)
     size = int.from_bytes(data[37:41], "big")
     if form == 0 or len(data) < 42 + size or data[2] not in KNOWN_TYPES:
@@ -161,6 +165,20 @@ def statement(data: bytes, random: Random, session: tuple[bytes, bytes] | None =
     if random.randrange(8) == 0 and len(whole) > 42 + len(body):  # one signature not good, or entries out of order
         whole[random.randrange(42 + len(body), len(whole))] ^= 1
     return bytes(whole)
+
+
+def ticket(text: bytes, random: Random) -> bytes:
+    """Change what a ticket says, and its checksum with it; or the blank space around it."""
+    lines = text.split(b"\n")
+    if random.randrange(3) == 0:
+        lines.insert(random.randrange(len(lines) + 1), random.choice((b"", b" ", b"\t\r", b"x", BEGIN, END)))
+        return b"\n".join(lines)
+    try:
+        packed = base64.b64decode(b"".join(text.split()[3:-3]))
+    except binascii.Error:
+        return octets(text, random)
+    frame = statement(packed[:-32], random)
+    return b"\n".join((BEGIN, base64.b64encode(frame + sha256(wire.LABELS[wire.Type.TICKET], frame)), END))
 
 
 def _sealed(kind: wire.Type, project: bytes, body: bytes, random: Random, secret: bytes, member: bytes) -> bytes:
