@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from canonical import Refused, ensure
+from envelopes import SKEW
 from judging import Judge, NeedsRoot, next_root, project_of
 from statements import ROOT, RULED, Statement, read, type_of
 
@@ -88,18 +89,15 @@ class Known:
 
     def _root(self, octets: bytes, it: Statement) -> bool:
         known = self.judge.root
-        ensure(
-            (it.project, project_of(it))
-            == (bytes(32) if it["version"] == 1 else self.judge.project, self.judge.project),
-            "other-project",
-        )
+        ensure(it["version"] > 1 or not any(it.project), "other-project")
+        ensure(project_of(it) == self.judge.project, "other-project")
         if it["version"] < known["version"] or it.digest == known.digest:
             return False
         ensure(it["version"] > known["version"], "fork")
         if it["version"] > known["version"] + 1:
             raise Waits("outdated")
         following = next_root(octets, known)
-        if it["made_at"] > self.judge.now + 300_000:
+        if it["made_at"] > self.judge.now + SKEW:
             raise Waits("ahead")
         self.judge, self.root_awaited = replace(self.judge, root=following), 0
         self.credentials = {

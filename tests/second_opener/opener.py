@@ -53,6 +53,11 @@ def judge_of(vector: Vector) -> Judge:
     return Judge(root, project_of(root), first(vector, "now") or 0)
 
 
+def rootless(vector: Vector) -> Judge:
+    """A judge of what no authority signs."""
+    return Judge(Statement("root", b"", {}, b"", b"", []), first(vector, "project id"), first(vector, "now"))
+
+
 def session_of(vector: Vector) -> Session:
     """The proven session of an envelope's or a progress statement's vector."""
     project = first(vector, "session project id") or first(vector, "project id")
@@ -115,8 +120,7 @@ def _ticket(vector: Vector, told: bytes) -> str:
 def _request(vector: Vector, told: bytes) -> str:
     if "ticket id" in vector:
         books = (first(vector, each) for each in ("ticket id", "ticket key", "expiry", "spent by"))
-        judge = Judge(Statement("root", b"", {}, b"", b"", []), first(vector, "project id"), first(vector, "now"))
-        return judge.request_by_ticket(told, *books)
+        return rootless(vector).request_by_ticket(told, *books)
     judge = judge_of(vector)
     return judge.request_of_member(told, judge.credential(first(vector, "credential")), first(vector, "asked at"))
 
@@ -158,8 +162,7 @@ def _grants(vector: Vector, told: bytes) -> str:
 
 
 def _progress(vector: Vector, told: bytes) -> str:
-    judge = Judge(Statement("root", b"", {}, b"", b"", []), first(vector, "project id"), first(vector, "now"))
-    judge.progress(told, session_of(vector))
+    rootless(vector).progress(told, session_of(vector))
     return "accept"
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,10 +16,11 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "keys")]
 
 import altered  # noqa: E402
 import opener  # noqa: E402
+import suite  # noqa: E402
 import vector_file  # noqa: E402
 import vector_run  # noqa: E402
 
-from sealwire.keys.primitives import sha256  # noqa: E402
+from sealwire.keys.primitives import sha256, verify  # noqa: E402
 
 if TYPE_CHECKING:
     from random import Random
@@ -122,3 +124,22 @@ def test_whatever_an_envelope_says_a_cursor_decides_the_same(
     }
     vector = vector_file.Vector("one", "Drawn.", "deliver", tuple(rows.items()))
     assert opener.cursor(opener.parse(vector.render())) == vector_run.cursor(vector)
+
+
+POINTS = [
+    *(bytes(31) + b"\x80", *(number.to_bytes(32, "little") for number in (0, 1, suite.ORDER, 2**255 - 1))),
+    *(y.to_bytes(32, "little") for y in sorted(suite.SMALL_ORDER)),
+    *((y | 1 << 255).to_bytes(32, "little") for y in sorted(suite.SMALL_ORDER)),
+    *((suite.FIELD + more).to_bytes(32, "little") for more in range(19)),
+    *((suite.FIELD + more | 1 << 255).to_bytes(32, "little") for more in range(19)),
+]
+
+
+@pytest.mark.parametrize("public", POINTS, ids=bytes.hex)
+def test_signatures_of_points_that_are_no_keys_are_good_for_nobody(public: bytes) -> None:
+    for r in POINTS:
+        for s in (bytes(32), (1).to_bytes(32, "little"), suite.ORDER.to_bytes(32, "little")):
+            for message in (b"", b"a", b"b", b"c"):
+                with pytest.raises(opener.Refused, match="bad-signature"):
+                    suite.verify(public, r + s, message)
+                assert not verify(public, message, r + s)
