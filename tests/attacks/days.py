@@ -11,7 +11,7 @@ from realm import Realm, enrolled, realm
 from sim_kafka import readable
 from simulation import Simulation, Worker
 
-from sealwire.agents import lanes, resealing, senders
+from sealwire.agents import lanes, own_progress, resealing, senders
 from sealwire.agents.single import record_batch
 from sealwire.keys import keypackage, request, session, wire
 from sealwire.keys.reason import Rejected
@@ -34,8 +34,8 @@ MADE: dict[bytes, bytes] = {}
 
 def in_long_days(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have what is said again and again said every ten minutes: a day then costs seconds."""
-    monkeypatch.setattr(senders, "_PROGRESS_EVERY", 600.0)
-    monkeypatch.setattr(senders, "_NEXT_WORD_MS", 20 * MINUTE)
+    monkeypatch.setattr(own_progress, "_PROGRESS_EVERY", 600.0)
+    monkeypatch.setattr(own_progress, "_NEXT_WORD_MS", 20 * MINUTE)
     monkeypatch.setattr(senders, "_LOOK_EVERY", 30.0)
     monkeypatch.setattr(lanes, "_BEAT_EVERY", 600.0)
     monkeypatch.setattr(lanes, "_TICK_EVERY", 600.0)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sealwire.keys.session import OutboundSession
 
-SEEDS = range(4)
+SEEDS = range(2)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from loot import Loot
     from thief import Seen
 
-SEEDS = range(3)
+SEEDS = range(2)
 
 
 @pytest.fixture
