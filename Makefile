@@ -13,7 +13,7 @@ TESTS_MAY := --implicit-reexport --no-warn-unused-ignores --allow-untyped-decora
 NOT_KAFKA := -m "not kafka" --ignore=tests/integration -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check coverage simulation mutants test-kafka test-kafka-full chaos lying bench-quick bench-limits lock clean java
+.PHONY: help demo test check coverage simulation hostile mutants test-kafka test-kafka-full chaos lying bench-quick bench-limits lock clean java
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-15s %s\n", $$1, $$2 }'
@@ -46,7 +46,11 @@ simulation: $(VENV)/.dev ## a hostile cloud, killed workers and wrong clocks in 
 	@echo "simulation: real sealers and mirrors around a cloud that does its worst"
 	@$(if $(SEED),SEED=$(SEED)) EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 --dist load tests/simulation $(ARGS)
 
-mutants: $(VENV)/.dev ## change each decision on opening and continuity in keys/: does a test fail? (8 CPU minutes; ARGS="keys/cursor.py")
+hostile: $(VENV)/.dev ## a control log that lies in every way, put to the rules of trust (EXAMPLES=20000; 10 CPU minutes)
+	@echo "hostile: old, forked, withheld, reordered, duplicated and forged statements of every type"
+	@EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 --dist load tests/keys/test_hostile_control.py $(ARGS)
+
+mutants: $(VENV)/.dev ## change each decision on trust, opening and continuity in keys/: does a test fail? (40 CPU minutes; ARGS="keys/cursor.py")
 	@echo "mutants: what decides in keys/ is changed, one thing at a time, and put to its tests"
 	@$(BIN)/python tests/mutants/mutating.py $(ARGS)
 

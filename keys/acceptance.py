@@ -77,7 +77,8 @@ def charter(batch: Batch, statement: bytes) -> None:
         return
     said = charters.peek(statement, project_id)
     stands = charters.stands(known, batch.root)
-    if stands and (said.version, said.as_of) < (known.version, known.as_of):
+    again = said.version == known.version and said.says_as(known)
+    if stands and (said.version < known.version or (again and said.as_of < known.as_of)):
         raise Rejected(Reason.OUTDATED, f"charter {said.version} as of {said.as_of}, after {known.version}")
     new = _read_charter(batch, statement, said)
     if not stands and new.root_version < batch.root.version:

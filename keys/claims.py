@@ -71,14 +71,13 @@ def grant(batch: Batch, statement: bytes) -> None:
         return
     if not claims:
         raise Later(Reason.UNKNOWN_SESSION, f"session {session_id.hex()[:16]}", session=session_id)
-    by_session = fields.granter is None
-    if sum(each.by_session == by_session for each in known) >= GIVEN_PER_ID:
+    if sum(each.granter == fields.granter for each in known) >= GIVEN_PER_ID:  # nobody takes the room of another
         raise Rejected(Reason.TOO_MANY, f"session {session_id.hex()[:16]} has {len(known)} grants for us already")
     if fields.granter is None:
         _check_session_key(fields, frame, claims)
     else:
         grants.check(fields, frame, claims[0], _granter(batch, fields.granter, claims).identity_key)
-    batch.given[session_id] = (*known, *(Given(each, by_session) for each in mine if each not in held))
+    batch.given[session_id] = (*known, *(Given(each, fields.granter) for each in mine if each not in held))
     batch.events.append(Granted(session_id))
 
 

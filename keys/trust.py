@@ -44,7 +44,7 @@ class Given:
     """
 
     grant: Grant
-    by_session: bool
+    granter: bytes | None  # a member id; None where the session's own key signed
     tried: frozenset[bytes] = frozenset()
 
 

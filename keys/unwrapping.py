@@ -33,7 +33,7 @@ def unwrap_new(trust: Trust, secrets: Secrets) -> tuple[Trust, Secrets, tuple[Ev
                 proven[session_id] = session
                 events.append(Opened(session))
                 break
-            if each.by_session:
+            if each.granter is None:
                 tried = frozenset(claim.digest for claim in trust.claims_of(session_id))
                 kept.append(each if tried <= each.tried else replace(each, tried=each.tried | tried))
         if kept and session_id not in proven:

@@ -112,9 +112,10 @@ def test_a_higher_version_counts_whatever_its_as_of_and_a_lower_one_never_again(
 
 
 def test_the_same_version_with_other_content_is_a_fork_whatever_its_as_of() -> None:
-    for as_of in (NOW, NOW + 1):
+    for as_of in (NOW - 1, NOW, NOW + 1):
         assert refused(SECOND, refusing((BERT, NOW), version=2, as_of=as_of, max_age=1)) is Reason.FORK
     assert refused(SECOND, said(version=2, as_of=NOW + 1)) is Reason.FORK
+    assert refused(SECOND, said(version=2, by=signing("stranger"))) is Reason.UNKNOWN_SIGNER
 
 
 def test_the_same_words_signed_by_another_authority_key_are_passed_over() -> None:

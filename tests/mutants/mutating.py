@@ -1,4 +1,6 @@
-"""``make mutants``: is there a test for each decision on opening and continuity? Each is changed; some test must fail.
+"""``make mutants``: is there a test for each decision on trust, opening and continuity?
+
+Each is changed, one at a time; some test must fail.
 
     python tests/mutants/mutating.py [keys/cursor.py ...]
 
