@@ -38,6 +38,9 @@ from sealwire.keys.trust import Trust
 from sealwire.keys.wire import Type
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "300"))
+AT_ONCE = 1000
+PARTS = max(EXAMPLES // AT_ONCE, 1)  # one after the other or on two processes, each with examples of its own
+HOW = settings(max_examples=min(EXAMPLES, AT_ONCE))
 NAMED = (Type.CHARTER, Type.CREDENTIAL, Type.KEY_PACKAGE)  # a lie of these is never passed over without a word
 SECRETS = Secrets.begin(BERT.identity).asked(PROJECT, ROOT_BYTES, b"").admitted(BERT.credential_bytes)
 BEGUN = SECRETS.holding(world.BERT_LAST.held).followed_by(world.BERT_NEW.identity)
@@ -178,10 +181,11 @@ STEPS = st.lists(st.tuples(TIMES, SERVED | st.none()), min_size=1, max_size=8)
 DAYS = st.integers(0, len(DAY_AS_IT_WAS))
 
 
-@settings(max_examples=EXAMPLES)
+@pytest.mark.parametrize("part", range(PARTS))
+@settings(HOW)
 @given(DAYS, st.sets(st.integers(0, len(DAY_AS_IT_WAS) - 1), max_size=4), STEPS)
 def test_whatever_the_cloud_serves_nothing_wrong_is_granted_and_nothing_wrong_counts(
-    until: int, withheld: set[int], steps: list[tuple[int, list[Said] | None]]
+    part: int, until: int, withheld: set[int], steps: list[tuple[int, list[Said] | None]]
 ) -> None:
     reader = Reader()
     reader.hear([said for at, said in enumerate(DAY_AS_IT_WAS[:until]) if at not in withheld], NOW + 7 * HOUR)
@@ -288,9 +292,11 @@ ASKED = [
 REQUESTS = st.tuples(st.sampled_from(ASKED), st.one_of(st.just(0), st.integers(1, 1 << 20)), st.integers(0, 90))
 
 
-@settings(max_examples=EXAMPLES)
+@pytest.mark.parametrize("part", range(PARTS))
+@settings(HOW)
 @given(st.lists(REQUESTS, max_size=10))
 def test_a_ticket_admits_one_identity_however_its_requests_are_replayed_copied_and_altered(
+    part: int,
     asked: list[tuple[bytes, int, int]],
 ) -> None:
     book, winners = ENTRY, set()

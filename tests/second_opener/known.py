@@ -123,15 +123,17 @@ class Known:
         if known is not None and it.same(known):
             return False
         stands = known is None or self.judge.names(known)
-        age = (it["version"], it["as_of"])
-        ensure(known is None or not stands or age >= (known["version"], known["as_of"]), "outdated")
+        age, same = (it["version"], it["as_of"]), False
+        if known is not None and stands:
+            same = {**it.fields, "as_of": known["as_of"]} == known.fields
+            ensure(it["version"] >= known["version"], "outdated")
+            ensure(not same or it["as_of"] >= known["as_of"], "outdated")
         self._proven(lambda judge: judge.charter(octets))
         if it["root_version"] > root["version"]:
             self.root_awaited = max(self.root_awaited, it["root_version"])
             raise Waits("outdated")
         ensure(stands or it["root_version"] == root["version"], "outdated")
         if known is not None and stands:
-            same = {**it.fields, "as_of": known["as_of"]} == known.fields
             ensure(same or it["version"] > known["version"], "fork")
             since = {member: moment for member, moment, _ in it["refusals"]}
             ensure(all(since.get(member, moment + 1) <= moment for member, moment, _ in known["refusals"]), "pardoned")
