@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "verify": ("commands_verify", "verify", "Prove that the sink has what the source has, record by record."),
     "members": ("commands_members", "members", "Show who is a member, and what each may do."),
     "sessions": ("commands_members", "sessions", "Show the live sessions, and who was granted them."),
+    "provenance": ("commands_provenance", "provenance", "List what was delivered here from a member."),
     "audit": ("commands_trail", "audit", "Check and show audit trails: each event of trust, in a chain."),
     "inspect": ("commands_inspect", "inspect", "Show what an envelope in the cloud shows, and what it holds."),
 }
