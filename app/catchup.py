@@ -23,7 +23,7 @@ from sealwire.keys.request import Form
 from sealwire.keys.wire import Type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sealwire.app.authority import Authority
     from sealwire.app.books import Books, CharterRow
@@ -62,7 +62,7 @@ def _refusals(charter: CharterFields) -> str:
     return f"{len(charter.refusals)} refusal{'' if len(charter.refusals) == 1 else 's'}"
 
 
-def adopt_roots(project: Project, log: CloudLog) -> Project:
+def adopt_roots(project: Project, log: CloudLog, note: Callable[..., None]) -> Project:
     """Put the roots that the control topic has after ours into the directory, each proven by the one before it."""
     found = _control(project, log)
     while (following := found.get(b"root/%d" % (project.root.version + 1))) is not None:
@@ -70,6 +70,7 @@ def adopt_roots(project: Project, log: CloudLog) -> Project:
             project = projects.take_root(project, following)
         except Rejected:
             break  # anybody's bytes
+        note("root", version=project.root.version)
     return project
 
 

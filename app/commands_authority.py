@@ -20,7 +20,6 @@ from sealwire.app.names import project_topics
 from sealwire.app.office import REACH_S, Office, publish_charter
 from sealwire.app.options import say
 from sealwire.app.project import BOOTSTRAP, now_ms
-from sealwire.keys import identity as identities
 from sealwire.keys.reason import Rejected
 
 if TYPE_CHECKING:
@@ -82,16 +81,6 @@ def authority_admit(request: Path, answer: Path, directory: Path) -> None:
     say(f"Bring {answer} back, and there: sealwire enroll --answer {answer.name} --identity NAME")
     if verdict.member:
         say("Others hear of the member from the cloud: `sealwire authority run --once` publishes its credential.")
-
-
-@authority.command("members")
-@options.project_directory
-def authority_members(directory: Path) -> None:
-    """List the members, as the books have them."""
-    books = projects.open_project(directory).books()
-    for member in books.members():
-        click.echo(f"{member.name}\t{member.site}\t{identities.fingerprint(member.member_id)}\tserial {member.serial}")
-    books.close()
 
 
 @authority.command("backup")
@@ -159,7 +148,7 @@ def _catch_up(directory: Path, cloud: options.CloudOptions, at_least: int, *, ye
 
 
 def _take(judge: authorities.Authority, log: CloudLog, at_least: int, *, yes: bool) -> int:
-    judge = judge.under(catchup.adopt_roots(judge.project, log))
+    judge = judge.under(catchup.adopt_roots(judge.project, log, judge.note))
     news = catchup.look(judge.project, judge.books, log)
     if not news and not judge.books.setting(RESTORED) and at_least <= judge.charters.version:
         say("The books are the newest: nothing is to be taken over.")

@@ -14,6 +14,7 @@ from sealwire.app.files import write_whole
 from sealwire.app.moment import length, past
 from sealwire.app.options import say
 from sealwire.app.project import now_ms
+from sealwire.app.trail import FILE, Trail
 from sealwire.keys import root as roots
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.wire import good_name
@@ -170,7 +171,11 @@ def root_finish(draft_files: tuple[Path, ...], directory: Path) -> None:
             f"more must, of its own {new} more.",
             f"sealwire root sign {draft_files[0].name} --root-key FILE, at their holders.",
         )
-    say(f"Root {taken.root.version} is in {taken.directory}. Publish it: sealwire project cloud")
+    trail = Trail(directory / FILE)
+    trail.note("root", version=taken.root.version)
+    trail.settle()
+    say(f"Root {taken.root.version} is in {taken.directory}. A running authority")
+    say("publishes it within a second; else: sealwire project cloud")
 
 
 @click.group()

@@ -239,15 +239,23 @@ def _chained(chain: list[bytes], project_id: bytes) -> Root:
 
 def newest_root(ticket: Ticket, found: Mapping[bytes | None, bytes]) -> Root:
     """Follow the roots of a control topic from the one that the ticket pins; raises `Failure` where that is missing."""
+    pinned = found.get(root_key(ticket.root_version))
+    if pinned is None:
+        raise Failure(
+            f"The control topic of project {ticket.project_name} does not have the ticket's root: "
+            f"root {ticket.root_version}, which the ticket pins, is not there.",
+            "Is it the project's own cloud (--bootstrap)? If so, the administrator runs `sealwire project cloud` or "
+            "`sealwire authority run`, which publish the root.",
+        )
     try:
-        root = ticket.check_root(found.get(root_key(ticket.root_version), b""))
+        root = ticket.check_root(pinned)
         while (following := found.get(root_key(root.version + 1))) is not None:
             root = roots.read_next(following, root)
     except Rejected as refusal:
         raise Failure(
             f"The control topic of project {ticket.project_name} there is not the ticket's: {refusal.detail}.",
-            "Is it the project's own cloud (--bootstrap)? If so, the administrator runs `sealwire project cloud` or "
-            "`sealwire authority run`, which publish the root; if it is there, somebody altered it.",
+            "Is it the project's own cloud (--bootstrap)? If so, somebody altered the root there: the administrator "
+            "runs `sealwire project cloud` or `sealwire authority run`, which publish it again.",
         ) from None
     return root
 

@@ -54,7 +54,7 @@ def find(books: Books, word: str) -> Leaver:
             return Leaver(word, bytes.fromhex(word), None)
         except ValueError:
             pass
-    near = did_you_mean(word, [row.name for row in members], "`sealwire authority members` lists them.")
+    near = did_you_mean(word, [row.name for row in members], "`sealwire members --directory DIR` lists them.")
     raise Failure(f"There is no member {word}.", near.capitalize(), code=CONFIGURATION)
 
 

@@ -126,7 +126,7 @@ class Office:
 
     def _refuse_older_books(self) -> None:
         """Take up the roots that the cloud has; raise `Failure` where it knows what the books do not."""
-        project = catchup.adopt_roots(self._project, self._log)
+        project = catchup.adopt_roots(self._project, self._log, self._authority.note)
         if project.root.version > self._project.root.version:
             self._project, self._authority = project, self._authority.under(project)
             self._say(f"took root {project.root.version} from the cloud")
@@ -163,7 +163,6 @@ class Office:
         """Go on under the next root, and by the authority key that it names. Raises `Failure` where none is here."""
         self._project = projects.open_project(self._project.directory)
         self._authority = self._authority.under(self._project)
-        self._authority.note("root", version=self._project.root.version)
         self._say(f"goes on under root {self._project.root.version}")
         self._publish_what_lacks()
 

@@ -132,8 +132,59 @@ def test_by_hand_the_request_and_the_answer_go_as_files(here: Path, capfdbinary:
     assert run("authority", "admit", "r", "-d", "acme", "--answer", "a") == 0
     assert run("enroll", "--answer", "a", "--identity", "producer1") == 0
     assert b"is enrolled" in capfdbinary.readouterr().err
-    assert run("authority", "members", "-d", "acme") == 0
-    assert capfdbinary.readouterr().out.startswith(b"producer1\tberlin\t")
+    assert run("members", "--directory", "acme", "--json") == 0
+    assert b'"producer1"' in capfdbinary.readouterr().out
+
+
+def rotate_root(here: Path) -> None:
+    assert run("root", "draft", "draft", "-d", "acme", "--new-authority-key", "--until", "300d") == 0
+    assert run("root", "sign", "draft", "--root-key", "acme/root.key", "--yes") == 0
+    assert run("root", "finish", "draft", "-d", "acme") == 0
+
+
+def test_by_hand_an_answer_brings_all_roots_up_to_the_one_that_counts(
+    here: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    run("project", "create", "acme", "-d", "acme")
+    old = ticket(here, capfdbinary)
+    rotate_root(here)
+    for name, each in (("old", old), ("new", ticket(here, capfdbinary))):
+        assert run("enroll", each, "--identity", name, "--request-file", "r") == 0
+        assert run("authority", "admit", "r", "-d", "acme", "--answer", "a") == 0
+        assert run("enroll", "--answer", "a", "--identity", name) == 0
+
+
+def test_over_the_cloud_tickets_of_the_former_and_of_the_present_root_admit(
+    here: Path, broker: EmbeddedBroker, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    run("project", "create", "rotated", "-d", "acme")
+    run("project", "cloud", "-d", "acme", "--bootstrap", broker.bootstrap, "--embedded")
+    old = ticket(here, capfdbinary)
+    rotate_root(here)
+    new = ticket(here, capfdbinary)
+    assert run("enroll", old, "--identity", "old", "--wait", "0") == 1
+    capfdbinary.readouterr()
+    assert run("enroll", new, "--identity", "new", "--wait", "0") == 1
+    assert b"root 2, which the ticket pins, is not there" in capfdbinary.readouterr().err
+    assert run("authority", "run", "-d", "acme", "--once") == 0
+    assert run("enroll", new, "--identity", "new", "--wait", "0") == 1
+    assert run("authority", "run", "-d", "acme", "--once") == 0
+    for name, each in (("old", old), ("new", new)):
+        assert run("enroll", each, "--identity", name) == 0
+
+
+def test_a_ticket_of_another_project_of_the_same_name_is_told_so(
+    here: Path, broker: EmbeddedBroker, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    run("project", "create", "twin", "-d", "acme")
+    run("project", "cloud", "-d", "acme", "--bootstrap", broker.bootstrap, "--embedded")
+    run("project", "create", "twin", "-d", "other")
+    assert run("ticket", "create", "-d", "other", "-a", "role=member", "-b", broker.bootstrap, "--out", "t") == 0
+    assert run("enroll", "t", "--identity", "producer1", "--wait", "0") == 1
+    assert b"is not the ticket's" in capfdbinary.readouterr().err
+    assert run("enroll", "t", "--identity", "producer1", "--request-file", "r") == 0
+    assert run("authority", "admit", "r", "-d", "acme", "--answer", "a") == 2
+    assert b"r is no request to project twin" in capfdbinary.readouterr().err
 
 
 def test_an_identity_under_a_passphrase_file_opens_with_nothing_else(

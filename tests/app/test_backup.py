@@ -320,10 +320,12 @@ def test_roots_that_the_cloud_has_are_taken_up_where_they_follow(yesterday: Yest
     yesterday.desk.reopened().run_once()
     desk = yesterday.restored()
     assert desk.authority.project.root.version == 1
-    assert catchup.adopt_roots(desk.authority.project, desk.log).root.version == 2
+    assert catchup.adopt_roots(desk.authority.project, desk.log, desk.note).root.version == 2
+    assert desk.noted == [("root", {"version": 2})]
     desk.log.publish(desk.control, office.root_key(3), b"anybody's bytes")
     assert projects.open_project(desk.authority.project.directory).root.version == 2
-    assert catchup.adopt_roots(desk.authority.project, desk.log).root.version == 1 + 1
+    project = projects.open_project(desk.authority.project.directory)
+    assert catchup.adopt_roots(project, desk.log, desk.note).root.version == 2
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import time
@@ -32,6 +33,7 @@ from sealwire.keys.charter import BUILT_IN, CharterFields, PolicyRow
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+OPERATIONS = Path(__file__).parents[2] / "docs/OPERATIONS.md"
 HOUR, DAY = 3_600_000, 86_400_000
 UNPUBLISHED = 1  # the exit code of what was signed and could not be published
 
@@ -339,7 +341,7 @@ def test_a_member_that_only_a_thief_admitted_is_refused_by_its_id(here: Path) ->
     ("words", "said"),
     [
         (["berlin-3", "--why", "x"], "did you mean 'berlin-"),
-        (["zzz", "--why", "x"], "`sealwire authority members` lists them"),
+        (["zzz", "--why", "x"], "`sealwire members --directory DIR` lists them"),
         (["x" * 64, "--why", "x"], "There is no member"),
         (["berlin-1", "--why", " "], "--why takes 1 to 200 characters"),
         (["berlin-1", "--why", "w" * 201], "--why takes 1 to 200 characters"),
@@ -352,6 +354,11 @@ def test_who_cannot_be_meant_is_told_with_the_nearest_names(
     assert run("revoke", *words, "-d", "acme") == 2
     assert said.lower() in capsys.readouterr().err.lower()
     assert present(here).version == 0
+
+
+def test_the_runbook_s_example_is_a_charter(here: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(policies:.*?)```", OPERATIONS.read_text(), re.DOTALL)
+    assert [row.channel for row in read(here, block).policies] == ["orders", "*"]
 
 
 @pytest.mark.parametrize("since", ["soon", "2999-01-01", "1969-01-01"])

@@ -223,7 +223,6 @@ def test_a_running_office_goes_on_under_the_root_that_is_put_into_its_directory(
     charter = charters.read(found[CHARTER_KEY], root, desk.now)
     assert (charter.version, charter.root_version) == (2, 2)
     assert found[CHARTER_KEY][-96:-64] == projects.roots.primitives.sha256(newer.public)
-    assert ("root", {"version": 2}) in desk.noted
 
 
 def test_members_of_a_distrusted_authority_key_are_signed_anew_and_refused_ones_are_not(desk: Desk) -> None:

@@ -82,6 +82,7 @@ def test_a_root_signed_by_one_holder_after_the_other_follows(here: Path, capsys:
     project = projects.open_project(directory)
     assert (project.root.version, len(project.root.root_keys), project.root.threshold) == (2, 4, 3)
     assert [roots.version(statement) for statement in project.chain] == [1, 2]
+    assert '"event":"root"' in (directory / "trail.jsonl").read_text()
 
 
 def test_copies_that_were_signed_apart_are_joined(here: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
+
+import click
 
 from sealwire.agents.metrics import METRICS, MOST_PARTITIONS, MOST_TOPICS
 from sealwire.app import cli, config, cures
@@ -67,6 +70,20 @@ def test_every_command_in_it_is_one() -> None:
     text = FILE.read_text()
     for words in re.findall(r"`sealwire ((?:[a-z-]+ ?)+)", text):
         assert words.split()[0] in cli.COMMANDS, words
+
+
+def test_every_command_line_in_it_is_one_with_options_that_there_are() -> None:
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", FILE.read_text(), re.DOTALL))
+    lines = re.findall(r"^sealwire [^#\n]*", blocks, re.MULTILINE)
+    assert len(lines) > 5
+    for line in lines:
+        command: click.Command | None = cli.cli
+        words = shlex.split(line)[1:]
+        while isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), words.pop(0))
+        assert command is not None, line
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= known, line
 
 
 def test_every_unit_it_names_is_there() -> None:
