@@ -200,7 +200,6 @@ def read_draft(statement: bytes, former: Root, *copies: bytes) -> Draft:
         other = wire.read(copy, Type.ROOT, former.project_id)
         if other.signed != frame.signed:
             raise Rejected(Reason.FORK, "two drafts that do not say the same")
-        _check_signatures(other, [former, fields])
         statement = wire.cosign(statement, dict(other.entries))
     frame = wire.read(statement, Type.ROOT, former.project_id)
     _check_signatures(frame, [former, fields])
