@@ -242,7 +242,7 @@ class Senders:
             if (channel, member_id) not in self._granted:
                 self._granted.add((channel, member_id))
                 name = trust.name_of(member_id)
-                trail.note("granted", channel=channel, session=session_id, member=member_id.hex(), name=name)
+                trail.note("granted", channel=channel, session=session_id, member_id=member_id.hex(), name=name)
 
     async def finish(self) -> None:
         """Say the last word of every session: nothing is sealed here any more."""

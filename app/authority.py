@@ -107,7 +107,7 @@ class Authority:
                 self.books.forget_answers(member.member_id)  # of the same key: nobody believes them any more
         for row in signed:
             words = f"credential {row.serial}: the root bore the one before no more"
-            self.note("renewed", member=row.name, member_id=row.member_id.hex(), words=words)
+            self.note("renewed", name=row.name, member_id=row.member_id.hex(), words=words)
         return signed
 
     def _bears(self, member: MemberRow, known: CredentialFields) -> bool:
@@ -124,7 +124,7 @@ class Authority:
             verdict = self._decide(request, request_bytes, now)
         if verdict.event and verdict.proven:  # the disk has it; what strangers try is bounded nowhere, and not noted
             member_id = request.member_id.hex()
-            self.note(verdict.event, member=request.name, member_id=member_id, words=verdict.words)
+            self.note(verdict.event, name=request.name, member_id=member_id, words=verdict.words)
         return verdict
 
     def _decide(self, request: Request, request_bytes: bytes, now: int) -> Verdict:

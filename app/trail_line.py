@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 ORIGIN: Final = "0" * 64  # what line 1 follows
@@ -28,6 +28,7 @@ MOST_FIELDS: Final = 24
 MOST_NUMBER: Final = (1 << 53) - 1  # what every reader of JSON keeps exact
 OWN: Final = frozenset({"n", "at", "event", "previous", "digest"})
 NAME: Final = re.compile(r"[a-z][a-z_]{0,31}")
+_BEGINNING: Final = datetime.fromtimestamp(0, UTC)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -99,9 +100,7 @@ def moment(at: int) -> str:
 
 def milliseconds(text: str) -> int:
     """Read a time as a line has it; raises `ValueError` where it is not one."""
-    return int(datetime.strptime(text[:-5], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()) * 1000 + int(
-        text[-4:-1]
-    )
+    return (datetime.fromisoformat(text) - _BEGINNING) // timedelta(milliseconds=1)
 
 
 def _json(members: dict[str, Any]) -> bytes:

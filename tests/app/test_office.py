@@ -268,7 +268,7 @@ def test_what_happened_is_noted_once_it_is_on_the_disk(desk: Desk) -> None:
     stranger = requests.ask(desk.ticket(), desk.identity(), "producer1", desk.now)
     desk.decide(stranger)
     assert [event for event, _ in desk.noted] == ["admitted", "renewed", "charter", "refused"]
-    assert desk.noted[0][1]["member"] == "producer1"
+    assert desk.noted[0][1]["name"] == "producer1"
 
 
 # -- floods
