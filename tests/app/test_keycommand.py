@@ -16,6 +16,7 @@ from sealwire.app import keycommand
 from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 LONG = 60.0  # seconds: no test waits for it
@@ -32,6 +33,19 @@ def refusal(words: list[str], limit_s: float = LONG) -> Failure:
     return caught.value
 
 
+@pytest.fixture
+def standard_input() -> Iterator[None]:
+    """Something to read on our own standard input, such as a ticket."""
+    kept, (read, write) = os.dup(0), os.pipe()
+    os.write(write, b"a ticket")
+    os.close(write)
+    os.dup2(read, 0)
+    os.close(read)
+    yield
+    os.dup2(kept, 0)
+    os.close(kept)
+
+
 def test_what_a_command_prints_is_the_secret_byte_for_byte() -> None:
     printed = bytes(range(31)) + b"\n"
     assert keycommand.secret(python(f"sys.stdout.buffer.write({printed!r})")) == printed
@@ -42,7 +56,10 @@ def test_no_shell_reads_the_words() -> None:
     assert keycommand.secret(python("print(sys.argv[1:])", *words)) == f"{words}\n".encode()
 
 
-def test_a_command_has_our_environment_nothing_to_read_and_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_has_our_environment_nothing_to_read_and_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, standard_input: None
+) -> None:
+    del standard_input
     monkeypatch.setenv("VAULT_ADDR", "unix:///run/vault/agent.sock")
     code = (
         "print(os.environ['VAULT_ADDR'], repr(sys.stdin.read()), os.getsid(0) == os.getpid())\n"
@@ -104,10 +121,14 @@ def test_a_command_that_prints_without_end_is_stopped() -> None:
     assert failure.code == CONFIGURATION
 
 
-def test_a_command_that_says_without_end_keeps_little_of_it_and_does_not_hang() -> None:
-    failure = refusal(python("sys.stderr.write('long ' * 200000 + 'last'); sys.exit(1)"))
-    assert failure.cause.endswith("long last.")
-    assert len(failure.cause) < 1000
+def test_a_command_that_says_without_end_keeps_little_of_it_and_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = python("sys.stderr.write('long ' * 200000 + 'last'); sys.exit(1)")
+    cause = refusal(words).cause
+    assert "it said: ... long long" in cause
+    assert cause.endswith("long last.")
+    assert len(cause) < 1000
+    monkeypatch.setattr(keycommand, "_SAID", 9)
+    assert refusal(words).cause.endswith("it said: long last.")
 
 
 def test_a_command_that_hangs_is_killed_with_its_children_and_told() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statement_world import BERT, DAY, HOUR, NOW, PROJECT, ROOT, Draws, admit
 
-from sealwire.keys import credential, identity, keypackage
+from sealwire.keys import credential, keypackage
 from sealwire.keys.keypackage import SHORT
 from sealwire.keys.restored import Restored, restored
 
@@ -29,19 +29,19 @@ def later(ahead: int, *, anew: bool = False) -> keypackage.KeyPackage:
 
 
 def test_a_vault_that_holds_what_it_said_is_no_backup() -> None:
-    assert restored(BERT.secrets, NOW, credential=BERT.credential, package=PACKAGE, spoken_under=[1, 1]) is None
-    assert restored(BERT.secrets, NOW) is None
+    assert restored(BERT.secrets, NOW, PACKAGE) is None
+    assert restored(BERT.secrets, NOW, None) is None
 
 
 def test_a_vault_saved_and_not_announced_yet_is_no_backup() -> None:
     held, _ = keypackage.renew(BERT.identity, BERT.credential, PROJECT, BERT.held, NOW + DAY, Draws("x"))
-    assert restored(BERT.secrets.holding(held), NOW + DAY, package=PACKAGE) is None
+    assert restored(BERT.secrets.holding(held), NOW + DAY, PACKAGE) is None
 
 
 @pytest.mark.parametrize("ahead", [SHORT, DAY, 4 * DAY, 13 * DAY])
 def test_receiving_keys_that_were_announced_and_are_not_held_are_lost(ahead: int) -> None:
     said = later(ahead)
-    found = restored(BERT.secrets, NOW + ahead, package=said)
+    found = restored(BERT.secrets, NOW + ahead, said)
     assert found is not None
     known = {(each.start, each.end) for each in BERT.held}
     assert found.windows == tuple(
@@ -51,7 +51,7 @@ def test_receiving_keys_that_were_announced_and_are_not_held_are_lost(ahead: int
 
 
 def test_keys_made_anew_for_windows_that_are_held_are_lost_too() -> None:
-    found = restored(BERT.secrets, NOW + 1, package=later(1, anew=True))
+    found = restored(BERT.secrets, NOW + 1, later(1, anew=True))
     assert found is not None
     assert len(found.windows) == len(BERT.held)
 
@@ -59,37 +59,28 @@ def test_keys_made_anew_for_windows_that_are_held_are_lost_too() -> None:
 def test_keys_whose_windows_are_over_are_nobodys_loss() -> None:
     left = BERT.secrets.forget(NOW + 40 * DAY)
     assert left.held == ()
-    assert restored(left, NOW + 40 * DAY, package=PACKAGE) is None
-    assert restored(replace(left, held=()), BERT.held[0].end - 1, package=PACKAGE) is not None
+    assert restored(left, NOW + 40 * DAY, PACKAGE) is None
+    assert restored(replace(left, held=()), BERT.held[0].end - 1, PACKAGE) is not None
 
 
 def test_a_credential_that_came_while_the_worker_was_off_is_no_sign() -> None:
-    assert restored(BERT.secrets, NOW + DAY, credential=RENEWED, package=PACKAGE, spoken_under=[1]) is None
+    assert restored(BERT.secrets, NOW + DAY, PACKAGE) is None
+    assert restored(BERT.secrets.admitted(SECOND), NOW + DAY, PACKAGE) is None
 
 
 def test_a_credential_that_was_spoken_under_and_is_not_in_the_vault_is_one() -> None:
     announced = keypackage.announce(BERT.identity, RENEWED, PROJECT, BERT.held, NOW + DAY)
     package = keypackage.read(announced, PROJECT, RENEWED, NOW + DAY)
-    assert restored(BERT.secrets, NOW + DAY, package=package) == Restored(used=2)
-    assert restored(BERT.secrets, NOW + DAY, spoken_under=[1, 2]) == Restored(used=2)
-    assert restored(BERT.secrets.admitted(SECOND), NOW + DAY, package=package, spoken_under=[1, 2]) is None
-    assert restored(replace(BERT.secrets, credential=None), NOW, spoken_under=[1]) == Restored(used=1)
+    assert restored(BERT.secrets, NOW + DAY, package) == Restored(used=2)
+    assert restored(BERT.secrets.admitted(SECOND), NOW + DAY, package) is None
+    assert restored(replace(BERT.secrets, credential=None), NOW, PACKAGE) == Restored(used=1)
     assert "lacks credential 2, which was used:" in str(Restored(used=2))
 
 
-def test_an_identity_key_that_was_replaced_since_is_one_and_asks_for_a_person() -> None:
-    following = identity.replace(BERT.identity, Draws("next"), NOW)
-    named = credential.read(admit(following, "bert", serial=2, now=NOW, site="paris"), ROOT, NOW)
-    found = restored(BERT.secrets, NOW, credential=named)
-    assert found == Restored(foreign=True)
-    assert "enroll a new identity" in str(found)
-    assert "enroll" not in str(Restored(used=2))
-
-
 def test_what_the_vault_knows_of_itself_is_enough() -> None:
-    found = restored(BERT.secrets, NOW, package=PACKAGE, saves=3)
-    assert found == Restored(saves=3)
-    assert "lacks its last 3 saves" in str(found)
+    assert restored(BERT.secrets, NOW, PACKAGE, 3) == restored(BERT.secrets, NOW, None, 3) == Restored(saves=3)
+    assert "lacks its last 3 saves: it was restored" in str(Restored(saves=3))
+    assert "keys that were announced and its last 3 saves:" in str(Restored(((1, 2),), saves=3))
 
 
 def saved_every_four_hours(steps: int) -> tuple[list[Secrets], keypackage.KeyPackage]:
@@ -112,5 +103,5 @@ VAULTS, LAST = saved_every_four_hours(20)
 @given(st.integers(0, 20), st.integers(0, 67 * HOUR))
 def test_every_vault_but_the_newest_is_known_as_a_backup_for_days(backup: int, away: int) -> None:
     now = NOW + 20 * SHORT + away
-    found = restored(VAULTS[backup].forget(now), now, package=LAST)
+    found = restored(VAULTS[backup].forget(now), now, LAST)
     assert (found is None) == (backup == 20)
