@@ -55,7 +55,7 @@ class Control:
         self.refused: Counter[str] = Counter()
         self.changing = asyncio.Lock()
         self.holding = self.over = ""
-        self.renewal = Renewal(settings, self)
+        self.renewal = Renewal(settings, self, store.behind)
         self.twins = Twins(self, clock.now())
         self._following = Following(reader, self._learn, self.refused)
         self._unsaved = ""
@@ -111,7 +111,7 @@ class Control:
             # Our credential names one: before that is here, nobody knows whom it refuses.
             await asyncio.sleep(min(_JUDGE_AGAIN_EVERY, 1.0))
             self._following.read_what_lacks(asyncio.get_running_loop().time(), lacks=True)
-        await self.renewal.announce()
+        await self.renewal.begin()
         self.caught_up.set()
 
     async def keep(self) -> None:

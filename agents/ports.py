@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 class SecretStore(Protocol):
-    """Where a worker's secrets are at rest: one whole value, replaced atomically."""
+    """Where a worker's secrets are at rest: one whole value, replaced atomically.
+
+    ``behind`` is how many later saves of it are known to be missing: above 0 an old copy was restored.
+    """
+
+    behind: int
 
     def load(self) -> Secrets:
         """Return what was saved last."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sealwire.agents import clock
 from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys import identity, keypackage, request, wire
+from sealwire.keys.restored import restored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,10 +35,15 @@ _ASKED = "asked for; the authority has not answered yet, and it counts as soon a
 
 
 class Renewal:
-    """Keeps the credential, the identity key and the receiving keys of one worker. ``trouble`` says what is lacking."""
+    """Keeps the credential, the identity key and the receiving keys of one worker. ``trouble`` says what is lacking.
 
-    def __init__(self, settings: Settings, control: Control) -> None:
-        self._settings, self._control = settings, control
+    ``restored`` says that the vault is an old backup, for as long as this worker runs; empty where it is none.
+    """
+
+    def __init__(self, settings: Settings, control: Control, behind: int) -> None:
+        self._settings, self._control, self._behind = settings, control, behind
+        self._loaded = control.secrets  # as the vault gave them
+        self.restored = ""
         self._reads = settings.direction == "open"
         self._asked_at = 0
         self._looked: float | None = None
@@ -54,6 +60,18 @@ class Renewal:
         if self._reads and loop_now - self._looked >= _RENEW_EVERY:
             self._looked = loop_now
             await self._renew()
+
+    async def begin(self) -> None:
+        """Announce our receiving keys after a start: those we hold, or new ones where the vault is an old backup."""
+        package = self._control.trust.packages.get(self._loaded.identity.member_id)
+        signs = restored(self._loaded, clock.now(), package, self._behind)
+        if signs is None:
+            await self.announce()
+            return
+        self.restored = str(signs)
+        _log.warning("%s", self.restored)
+        if self._reads:
+            await self.receiving_anew()
 
     async def announce(self) -> None:
         """Make the receiving keys that are missing and publish them: nobody knows whether the last word got out."""

@@ -199,8 +199,9 @@ class Worker:
             "rights": "" if side.reads and control.caught_up.is_set() else "; ".join(sorted(set(rights.values()))),
         }
         causes = {short: words for short, words in causes.items() if words}
-        trail = {"trail": control.trail.trouble} if control.trail.trouble else {}
-        told, troubles = side.snapshot(), {**side.troubles, **rights, **trail}
+        others = {"trail": control.trail.trouble, "vault": control.renewal.restored}
+        others = {what: words for what, words in others.items() if words}
+        told, troubles = side.snapshot(), {**side.troubles, **rights, **others}
         refused = control.refused + side.refused
         credential = control.credential
         return {

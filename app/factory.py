@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from sealwire.app import guard, logs, membership, memory
 from sealwire.app.config import require
 from sealwire.app.custody import Custody
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 
     from sealwire.agents.settings import Direction
     from sealwire.app.config import Node
-
-_log = structlog.stdlib.get_logger("sealwire.vault")
 
 NODE: Final = "SEALWIRE_NODE"  # names the YAML
 PASSPHRASE_FD: Final = "SEALWIRE_PASSPHRASE_FD"  # noqa: S105 - numbers an inherited pipe; the passphrase itself is never here
@@ -53,12 +49,6 @@ def build(node: Node, direction: Direction) -> faust.App:
         )
     logs.begin(node.log_level, node.log_format)
     vault = open_vault(node.directory(direction) / "vault", custody(node))
-    if vault.behind:
-        _log.warning(
-            "this vault is older than the one that was here: was it restored from a backup?",
-            vault=str(vault.file),
-            lacks_saves=vault.behind,
-        )
     membership.check(node, direction, vault.load())
     # Imported late: Faust takes half a second, and what is wrong with a YAML or a vault should be said at once.
     from sealwire.agents import worker  # noqa: PLC0415

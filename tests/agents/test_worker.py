@@ -128,6 +128,9 @@ async def test_a_worker_s_snapshot_says_why_it_is_not_ready(world: World) -> Non
     assert worker.snapshot()["degraded"] == ["the audit trail cannot be written"]
     assert worker.snapshot()["ready"]  # it stops nothing
     station.control.trail.trouble = ""
+    station.control.renewal.restored = "this vault is an old backup"
+    assert worker.snapshot()["degraded"] == ["this vault is an old backup"]
+    station.control.renewal.restored = ""
     world.cloud.topics.pop("acme.orders")
     await until(lambda: "cloud topic acme.orders is missing" in worker.snapshot()["why"])
     told = worker.snapshot()

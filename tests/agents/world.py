@@ -95,6 +95,7 @@ class Store:
 
     secrets: Secrets
     saved: int = 0
+    behind: int = 0
 
     def load(self) -> Secrets:
         return Secrets.decode(self.secrets.encode())

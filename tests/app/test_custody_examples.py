@@ -233,6 +233,16 @@ def test_a_slot_that_is_taken_stops_the_script(here: Path, tpm: Path) -> None:
     del here
 
 
+def test_a_tpm_that_gives_back_something_else_is_told(here: Path, tpm: Path) -> None:
+    typed(line("(umask 077"))
+    program(here / "bin/tpm2_unseal", "#!/bin/sh\necho of somebody else\n")
+    done = subprocess.run([CUSTODY / "tpm-seal.sh", "vault.key"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "not what it was given" in done.stderr
+    assert done.stdout == ""
+    del tpm
+
+
 @pytest.fixture
 def real_tpm(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A TPM in software, with the tools that are installed; what they leave in it is cleared, as a kernel does."""

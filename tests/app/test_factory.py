@@ -13,9 +13,8 @@ from sealwire.app import factory, membership
 from sealwire.app.config import Node, load
 from sealwire.app.custody import Custody, make_key_file
 from sealwire.app.faults import Failure
-from sealwire.app.files import write_whole
 from sealwire.app.trail_check import check
-from sealwire.app.vault import create_vault, open_vault
+from sealwire.app.vault import create_vault
 from sealwire.keys import identity as identities
 from sealwire.keys.secrets import Secrets
 
@@ -99,22 +98,6 @@ def test_the_passphrase_that_up_asked_for_opens_the_vault_and_leaves_the_environ
     monkeypatch.setenv(factory.PASSPHRASE_FD, str(read))
     factory.build(found, "seal")
     assert factory.PASSPHRASE_FD not in os.environ
-    built[0][1].close()
-
-
-def test_a_vault_that_was_restored_is_told_in_the_log(
-    tmp_path: Path, built: list[tuple[Settings, Any]], capfd: pytest.CaptureFixture[str]
-) -> None:
-    found = node(tmp_path)
-    make_key_file(tmp_path / "state" / "vault.key")
-    identity_in(found, found.custody)
-    file = found.directory("seal") / "vault"
-    old = file.read_bytes()
-    with open_vault(file, found.custody) as vault:
-        vault.save(vault.load())
-    write_whole(file, old)
-    factory.build(found, "seal")
-    assert "restored from a backup" in "".join(capfd.readouterr())
     built[0][1].close()
 
 
