@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sealwire.agents import clock
 from sealwire.agents.following import Following
 from sealwire.agents.learned import News, gather
+from sealwire.agents.proving import verify_many
 from sealwire.agents.renewal import Renewal
 from sealwire.agents.single import record_batch
 from sealwire.agents.twins import Twins
@@ -156,7 +157,7 @@ class Control:
     async def _learn(self, statements: list[bytes]) -> None:
         async with self.changing:
             now = clock.now()
-            trust, events = self.trust.learn(statements, now)
+            trust, events = self.trust.learn(statements, now, verify_many)
             trust, secrets, opened = trust.unwrap_new(self.secrets, now)
             news = gather((*events, *opened), secrets.raised(trust.floors), self.refused)
             await self.save(news.secrets)

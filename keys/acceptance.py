@@ -13,6 +13,7 @@ from sealwire.keys import credential as credentials
 from sealwire.keys import keypackage, wire
 from sealwire.keys import root as roots
 from sealwire.keys.aside import Later
+from sealwire.keys.changing import Changing
 from sealwire.keys.clocks import AUTHORITY
 from sealwire.keys.credential import Memo
 from sealwire.keys.events import Admitted, Chartered, KeysAnnounced, Rooted
@@ -53,12 +54,14 @@ def root(batch: Batch, statement: bytes) -> None:
     for each in dropped:
         del batch.credentials[each.member_id]
         batch.packages.pop(each.member_id, None)
-    batch.claims = {
-        session_id: kept
-        for session_id, claims in batch.claims.items()
-        if (kept := tuple(claim for claim in claims if _stands(claim.sender, following, batch.now)))
-    }
-    batch.given = {session_id: given for session_id, given in batch.given.items() if session_id in batch.claims}
+    batch.claims = Changing(
+        {
+            session_id: kept
+            for session_id, claims in batch.claims.items()
+            if (kept := tuple(claim for claim in claims if _stands(claim.sender, following, batch.now)))
+        }
+    )
+    batch.given = Changing({each: given for each, given in batch.given.items() if each in batch.claims})
     batch.events.append(Rooted(following.version, statement, tuple(each.member_id for each in dropped)))
 
 
@@ -148,9 +151,11 @@ def package(batch: Batch, statement: bytes) -> None:
     owner = batch.credentials.get(said.member_id)
     if owner is None or said.serial > owner.serial:
         raise Later(Reason.UNKNOWN_MEMBER, f"no credential {said.serial} of {name} yet", member=said.member_id)
+    if keypackage.long_over(owner, batch.now):
+        raise Rejected(Reason.EXPIRED, f"a key package of {owner.name}, whose credential ended at {owner.not_after}")
 
     def read(now: int) -> KeyPackage:
-        return keypackage.read(statement, batch.root.project_id, owner, now)
+        return keypackage.read(statement, batch.root.project_id, owner, now, batch.proofs)
 
     new = batch.of_member(read, said.made_at, lambda _package: owner.member_id)
     if known is not None and (known.serial, known.made_at) == age:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sealwire.keys import credential as credentials
 from sealwire.keys import primitives
 from sealwire.keys.aside import Aside, Later
+from sealwire.keys.changing import Changing
 from sealwire.keys.clocks import AUTHORITY, Ahead
 from sealwire.keys.events import Event, Refused, Waits
+from sealwire.keys.proofs import Proofs
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.wire import SKEW, Type
 
@@ -17,29 +19,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sealwire.keys.credential import Credential
+    from sealwire.keys.proofs import VerifyMany
     from sealwire.keys.trust import Trust
 
 T = TypeVar("T")
 
 
 class Batch:
-    """What is trusted while a batch is judged. Each mapping is copied once a batch; the Trust given stays as it is."""
+    """What is trusted while a batch is judged. The Trust given stays as it is."""
 
-    def __init__(self, trust: Trust, now: int) -> None:
+    def __init__(self, trust: Trust, now: int, verify_many: VerifyMany | None = None) -> None:
         """Begin with what a Trust has."""
         self.before: Final = trust
         self.now: Final = now
+        self.proofs: Final = Proofs(verify_many)
         self.events: list[Event] = []
         self.aside = Aside(trust.waiting)
         self.root = trust.root
         self.charter = trust.charter
         self.root_awaited = trust.root_awaited
-        self.credentials = dict(trust.credentials)
-        self.packages = dict(trust.packages)
-        self.claims = dict(trust.claims)
-        self.given = dict(trust.given)
-        self.floors = dict(trust.floors)
-        self.ahead = dict(trust.ahead)
+        self.credentials = Changing(trust.credentials)
+        self.packages = Changing(trust.packages)
+        self.claims = Changing(trust.claims)
+        self.given = Changing(trust.given)
+        self.floors = Changing(trust.floors)
+        self.ahead = Changing(trust.ahead)
         self.known_credentials = trust.known_credentials
         self.judged = trust.judged
         self.news_of: set[bytes] = set()  # members and sessions that this batch brought something of
@@ -51,12 +55,12 @@ class Batch:
             root=self.root,
             charter=self.charter,
             root_awaited=self.root_awaited,
-            credentials=self.credentials,
-            packages=self.packages,
-            claims=self.claims,
-            given=self.given,
-            floors=self.floors,
-            ahead=self.ahead,
+            credentials=self.credentials.result,
+            packages=self.packages.result,
+            claims=self.claims.result,
+            given=self.given.result,
+            floors=self.floors.result,
+            ahead=self.ahead.result,
             waiting=self.aside.waiting,
             known_credentials=self.known_credentials,
             judged=self.judged,
@@ -81,7 +85,7 @@ class Batch:
         """Read a credential, alone or inside a session statement; raises `Rejected` or `Later`."""
 
         def read(now: int) -> Credential:
-            return self.known_credentials.read(statement, self.root, now)
+            return self.known_credentials.read(statement, self.root, now, self.proofs)
 
         said = credentials.peek(statement, self.root.project_id)
         return self.of_authority(read, said.not_before, said.root_version)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sealwire.keys import primitives, wire
+from sealwire.keys.parsing import Parser
 from sealwire.keys.primitives import ED25519, SIGNATURE_SIZE
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.wire import ENTRY_SIZE, SKEW, Fields, Type
@@ -21,7 +22,7 @@ from sealwire.keys.wire import ENTRY_SIZE, SKEW, Fields, Type
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sealwire.keys.primitives import SigningKey
+    from sealwire.keys.primitives import SigningKey, Verify
     from sealwire.keys.root import Root
 
 VALIDITY: Final = 7 * 24 * 3600 * 1000  # ms
@@ -77,7 +78,7 @@ class Memo:
         """Begin with none."""
         self._known: dict[bytes, Credential] = {}
 
-    def read(self, statement: bytes, root: Root, now: int) -> Credential:
+    def read(self, statement: bytes, root: Root, now: int, verify: Verify | None = None) -> Credential:
         """Read a credential as `read` does."""
         digest = primitives.digest(statement)
         known = self._known.get(digest)
@@ -85,7 +86,7 @@ class Memo:
             _check_date(known, now)
             root.authority(known.signer, known.not_before, now)
             return known
-        known = read(statement, root, now)
+        known = read(statement, root, now, verify)
         if len(self._known) >= _MEMO_MOST:
             self._known.clear()
         self._known[digest] = known
@@ -134,16 +135,19 @@ def make(
     return wire.write(Type.CREDENTIAL, root.project_id, fields, [authority])
 
 
-def read(statement: bytes, root: Root, now: int) -> Credential:
+parse: Final = Parser(Type.CREDENTIAL, _DECODER)
+"""Takes a credential apart, unproven, or raises `Rejected`; one just read is not parsed again."""
+
+
+def read(statement: bytes, root: Root, now: int, verify: Verify | None = None) -> Credential:
     """Read a credential that an authority key of this root signed, or raise `Rejected`.
 
     Whether it is valid at a given time is for its user to ask; here only its date must not be ahead of `now`.
     """
-    frame = wire.read(statement, Type.CREDENTIAL, root.project_id)
-    fields = wire.unpack(frame.body, _DECODER)
+    fields, frame = parse(statement, root.project_id)
     _check(fields)
     _check_date(fields, now)
-    root.check_authority(frame, fields.not_before, now)
+    root.check_authority(frame, fields.not_before, now, verify)
     return Credential(
         **msgspec.structs.asdict(fields), project_id=root.project_id, digest=frame.digest, statement=statement
     )
@@ -151,7 +155,7 @@ def read(statement: bytes, root: Root, now: int) -> Credential:
 
 def peek(statement: bytes, project_id: bytes) -> CredentialFields:
     """Read what a credential says, unproven; raise `Rejected` for what is none."""
-    return wire.unpack(wire.read(statement, Type.CREDENTIAL, project_id).body, _DECODER)
+    return parse(statement, project_id)[0]
 
 
 def _check_date(fields: CredentialFields, now: int) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from sealwire.keys import wire
+from sealwire.keys.parsing import Parser
 from sealwire.keys.primitives import RECEIVING_SIZE, SUITE, Random, ReceivingKey
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.wire import ENTRY_SIZE, SKEW, Fields, Type
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 
     from sealwire.keys.credential import CredentialFields
     from sealwire.keys.identity import Identity
+    from sealwire.keys.primitives import Verify
 
 HOUR: Final = 3600 * 1000  # ms
 SHORT: Final = 4 * HOUR
 DAY: Final = 24 * HOUR
 SHORT_COUNT: Final = 18
 DAY_COUNT: Final = 11
+LONG_OVER: Final = 30 * DAY
 GRACE: Final = 24 * HOUR  # how long after its window's end a receiving key is kept
 
 Receiving = Annotated[bytes, msgspec.Meta(min_length=1, max_length=4096)]  # its length comes from the suite
@@ -130,15 +133,28 @@ def expire(held: tuple[HeldKey, ...], now: int, grace: int = GRACE) -> tuple[Hel
     return tuple(each for each in held if each.end + grace > now)
 
 
+parse: Final = Parser(Type.KEY_PACKAGE, _DECODER)
+"""Takes a key package apart, unproven, or raises `Rejected`; one just read is not parsed again."""
+
+
 def peek(statement: bytes, project_id: bytes) -> KeyPackageFields:
     """Read what a key package says, unproven; raise `Rejected` for what is none."""
-    return wire.unpack(wire.read(statement, Type.KEY_PACKAGE, project_id).body, _DECODER)
+    return parse(statement, project_id)[0]
 
 
-def read(statement: bytes, project_id: bytes, credential: CredentialFields, now: int) -> KeyPackage:
+def long_over(credential: CredentialFields, now: int) -> bool:
+    """Tell whether a member's credential ended so long ago that its key package is not looked at.
+
+    Not at once: where our clock is wrong by less, its package must be there when that is mended.
+    """
+    return credential.not_after + LONG_OVER < now
+
+
+def read(
+    statement: bytes, project_id: bytes, credential: CredentialFields, now: int, verify: Verify | None = None
+) -> KeyPackage:
     """Read the key package of the member whose present credential this is, or raise `Rejected`."""
-    frame = wire.read(statement, Type.KEY_PACKAGE, project_id)
-    fields = wire.unpack(frame.body, _DECODER)
+    fields, frame = parse(statement, project_id)
     if any(window.start >= window.end for window in fields.windows) or any(
         (before.start, before.end) >= (after.start, after.end) for before, after in pairwise(fields.windows)
     ):
@@ -149,7 +165,7 @@ def read(statement: bytes, project_id: bytes, credential: CredentialFields, now:
         raise Rejected(Reason.SPLICED, "the key package of another member")
     if fields.made_at > now + SKEW:
         raise Rejected(Reason.AHEAD, f"a key package of {fields.made_at}, while our clock says {now}")
-    wire.check_signers(frame, credential.identity_key)
+    wire.check_signers(frame, credential.identity_key, verify=verify)
     return KeyPackage(**msgspec.structs.asdict(fields), digest=frame.digest, entry=statement[-ENTRY_SIZE:])
 
 

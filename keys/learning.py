@@ -15,6 +15,7 @@ from sealwire.keys import root as roots
 from sealwire.keys.aside import Later
 from sealwire.keys.batch import Batch
 from sealwire.keys.events import Event, Skipped
+from sealwire.keys.proofs import AT_ONCE
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.wire import Type
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sealwire.keys.primitives import Buffer
+    from sealwire.keys.proofs import VerifyMany
     from sealwire.keys.trust import Trust
 
 _RULES: Final[dict[Type, Callable[[Batch, bytes], None]]] = {  # each after those that it rests on
@@ -32,11 +34,14 @@ _RULES: Final[dict[Type, Callable[[Batch, bytes], None]]] = {  # each after thos
     Type.SESSION: claims.session,
     Type.GRANTS: claims.grant,
 }
+_NEWEST_FIRST: Final = (Type.CREDENTIAL, Type.KEY_PACKAGE)
 
 
-def learn(trust: Trust, statements: Iterable[Buffer], now: int) -> tuple[Trust, tuple[Event, ...]]:
+def learn(
+    trust: Trust, statements: Iterable[Buffer], now: int, verify_many: VerifyMany | None = None
+) -> tuple[Trust, tuple[Event, ...]]:
     """Give the Trust after a batch, and what happened: see `Trust.learn`."""
-    batch = Batch(trust, now)
+    batch = Batch(trust, now, verify_many)
     queues: dict[Type, list[bytes]] = {kind: [] for kind in _RULES}
     for statement in statements:
         _sort_in(batch, queues, bytes(statement))  # no copy where it is bytes already
@@ -64,7 +69,7 @@ def _sort_in(batch: Batch, queues: dict[Type, list[bytes]], statement: bytes) ->
 
 
 def _judge_all(batch: Batch, kind: Type, statements: list[bytes]) -> None:
-    statements = batch.awaited(kind) + statements
+    statements = batch.awaited(kind) + (statements[::-1] if kind in _NEWEST_FIRST else statements)
     while statements:
         if kind is Type.ROOT:
             statements.sort(key=_version)
@@ -72,13 +77,18 @@ def _judge_all(batch: Batch, kind: Type, statements: list[bytes]) -> None:
             project_id = batch.root.project_id
             statements.sort(key=lambda statement: _age(statement, project_id))
         known = batch.root
-        for statement in statements:
-            try:
-                _RULES[kind](batch, statement)
-            except Rejected as refusal:
-                batch.refuse(refusal, statement)
-            except Later as later:
-                batch.put_aside(later, kind, statement)
+        waits: list[tuple[Later, bytes]] = []
+        for at in range(0, len(statements), AT_ONCE):
+            batch.proofs.look_ahead(batch, kind, statements[at : at + AT_ONCE])
+            for statement in statements[at : at + AT_ONCE]:
+                try:
+                    _RULES[kind](batch, statement)
+                except Rejected as refusal:
+                    batch.refuse(refusal, statement)
+                except Later as later:
+                    waits.append((later, statement))
+        for why, statement in waits[::-1] if kind in _NEWEST_FIRST else waits:
+            batch.put_aside(why, kind, statement)  # in the order read: the oldest go where there are too many
         statements = batch.awaited(kind) if batch.root is not known else []
 
 

@@ -43,6 +43,7 @@ from sealwire.keys.reason import Misuse, Reason, Rejected
 
 Buffer = bytes | bytearray | memoryview
 Random = Callable[[int], bytes]
+Verify = Callable[[bytes, bytes, bytes], bool]  # a public key, a message, a signature
 
 SUITE: Final = 1
 ED25519: Final = 1  # the number of the signature algorithm in statements

@@ -29,7 +29,7 @@ from sealwire.keys.wire import Fields, Frame, Type
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sealwire.keys.primitives import SigningKey
+    from sealwire.keys.primitives import SigningKey, Verify
 
 _FEW: Final = msgspec.Meta(max_length=16)
 _SOME: Final = msgspec.Meta(min_length=1, max_length=16)
@@ -66,12 +66,12 @@ class Root(RootFields, frozen=True, dict=True):
             if algorithm == ED25519
         }
 
-    def check_authority(self, frame: Frame, made_at: int, now: int) -> None:
+    def check_authority(self, frame: Frame, made_at: int, now: int, verify: Verify | None = None) -> None:
         """Check that one authority key, which counts for a statement of this date, signed; else raise `Rejected`."""
         if len(frame.entries) != 1:
             raise Rejected(Reason.UNKNOWN_SIGNER, f"{len(frame.entries)} signatures, not the authority's one")
         signer, signature = frame.entries[0]
-        if not primitives.verify(self.authority(signer, made_at, now), frame.signed, signature):
+        if not (verify or primitives.verify)(self.authority(signer, made_at, now), frame.signed, signature):
             raise Rejected(Reason.BAD_SIGNATURE, "not the authority's signature")
 
     def authority(self, signer: bytes, made_at: int, now: int) -> bytes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealwire.keys import charter as charters
 from sealwire.keys import clocks, envelope, keypackage, primitives
+from sealwire.keys import credential as credentials
 from sealwire.keys import identity as identities
 from sealwire.keys import root as roots
 from sealwire.keys.credential import Memo
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sealwire.keys.grant import Grant
     from sealwire.keys.keypackage import KeyPackage
     from sealwire.keys.primitives import Buffer
+    from sealwire.keys.proofs import VerifyMany
     from sealwire.keys.root import Root
     from sealwire.keys.session import Claim, InboundSession
 
@@ -87,23 +89,30 @@ class Trust:
             opened=dict.fromkeys(source.inbound),
             floors=dict(source.floors),
         )
-        return trust.learn([source.credential], now)[0] if source.credential is not None else trust
+        if source.credential is None:
+            return trust
+        # It counted when it was put there: a clock that went back must not let another one come before it.
+        made_at = credentials.peek(source.credential, source.project_id).not_before
+        return trust.learn([source.credential], max(now, made_at))[0]
 
     @property
     def project_id(self) -> bytes:
         """The project's id."""
         return self.root.project_id
 
-    def learn(self, statements: Iterable[Buffer], now: int) -> tuple[Trust, tuple[Event, ...]]:
+    def learn(
+        self, statements: Iterable[Buffer], now: int, verify_many: VerifyMany | None = None
+    ) -> tuple[Trust, tuple[Event, ...]]:
         """Take a batch of statements in the order read; give the next Trust and what happened.
 
         Never raises for what the statements hold: one that does not count is a `Refused` event. Within the batch
         roots come first, then charters, credentials, key packages, sessions and grants. One that was accepted before is
-        passed over without a word and without verifying it again.
+        passed over without a word and without verifying it again. Of credentials and key packages the last come first,
+        so that older ones cost no signature; `verify_many` may check signatures on several threads.
         """
         from sealwire.keys import learning  # noqa: PLC0415  (it makes Trust values: a ring, broken here)
 
-        return learning.learn(self, statements, now)
+        return learning.learn(self, statements, now, verify_many)
 
     def readers(self, channel: str, cloud_topic: str, now: int) -> tuple[tuple[bytes, KeyPackage], ...]:
         """Give who may read there now, by member id: valid credential, consume policy, a receiving key for now."""

@@ -28,7 +28,7 @@ from sealwire.keys.reason import Misuse, Reason, Rejected
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sealwire.keys.primitives import SigningKey
+    from sealwire.keys.primitives import SigningKey, Verify
 
 MAGIC: Final = b"SW"
 VERSION: Final = 1
@@ -239,9 +239,9 @@ def read(statement: bytes, kind: Type, project_id: bytes) -> Frame:
     if size < len(statement):
         raise Rejected(Reason.MALFORMED, "bytes after its end")
     entries = tuple(
-        (statement[at : at + 32], statement[at + 32 : at + ENTRY_SIZE]) for at in range(end + 1, size, ENTRY_SIZE)
+        [(statement[at : at + 32], statement[at + 32 : at + ENTRY_SIZE]) for at in range(end + 1, size, ENTRY_SIZE)]
     )
-    if any(before[0] >= after[0] for before, after in pairwise(entries)):
+    if len(entries) > 1 and any(before[0] >= after[0] for before, after in pairwise(entries)):
         raise Rejected(Reason.MALFORMED, "signatures not in rising order")
     return Frame(
         kind,
@@ -253,8 +253,11 @@ def read(statement: bytes, kind: Type, project_id: bytes) -> Frame:
     )
 
 
-def check_signers(frame: Frame, *publics: bytes) -> None:
-    """Check that exactly these keys signed, and well; else raise `Rejected`: unknown-signer or bad-signature."""
+def check_signers(frame: Frame, *publics: bytes, verify: Verify | None = None) -> None:
+    """Check that exactly these keys signed, and well; else raise `Rejected`: unknown-signer or bad-signature.
+
+    `verify` stands for `primitives.verify` where signatures were checked before (`Proofs`).
+    """
     wanted = {primitives.sha256(public): public for public in publics}
     if len(frame.entries) != len(wanted):
         raise Rejected(Reason.UNKNOWN_SIGNER, f"{len(frame.entries)} signatures, not {len(wanted)}")
@@ -262,7 +265,7 @@ def check_signers(frame: Frame, *publics: bytes) -> None:
         public = wanted.get(signer)
         if public is None:
             raise Rejected(Reason.UNKNOWN_SIGNER, f"signed by {signer.hex()[:16]}")
-        if not primitives.verify(public, frame.signed, signature):
+        if not (verify or primitives.verify)(public, frame.signed, signature):
             raise Rejected(Reason.BAD_SIGNATURE, f"not the signature of {signer.hex()[:16]}")
 
 

@@ -46,6 +46,21 @@ def test_a_reader_unwraps_its_grant_to_the_session() -> None:
     assert not GRANTS.addressed_to(ANNA.id)
 
 
+def test_grants_for_500_readers_are_under_a_megabyte_and_wrap_once_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped = 0
+
+    def counted(public: bytes, info: bytes, plaintext: bytes) -> tuple[bytes, bytes]:
+        nonlocal wrapped
+        wrapped += 1
+        return bytes(primitives.ENC_SIZE), bytes(primitives.WRAPPED_SIZE)
+
+    monkeypatch.setattr(primitives, "hpke_wrap", counted)
+    readers = [(number.to_bytes(32, "big"), PACKAGE) for number in range(500)]
+    statements = grant.wrap(OUTBOUND, readers, 0, NOW, Draws())
+    assert (wrapped, len(statements)) == (500, 2)
+    assert sum(map(len, statements)) < 1_000_000
+
+
 @pytest.mark.parametrize("anew_first", [False, True])
 def test_what_was_wrapped_for_a_former_or_a_newer_key_of_a_window_is_unwrapped(anew_first: bool) -> None:  # noqa: FBT001
     held, statement = keypackage.renew(BERT.identity, BERT.credential, PROJECT, BERT.held, NOW, Draws("2"), anew=True)

@@ -37,8 +37,8 @@ from sealwire.keys.secrets import Floor, Secrets
 from sealwire.keys.trust import Trust
 from sealwire.keys.wire import Type
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "300"))
-AT_ONCE = 1000
+EXAMPLES = int(os.environ.get("EXAMPLES", "250"))
+AT_ONCE = 250
 PARTS = max(EXAMPLES // AT_ONCE, 1)  # one after the other or on two processes, each with examples of its own
 HOW = settings(max_examples=min(EXAMPLES, AT_ONCE))
 NAMED = (Type.CHARTER, Type.CREDENTIAL, Type.KEY_PACKAGE)  # a lie of these is never passed over without a word

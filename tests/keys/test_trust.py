@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -61,6 +62,11 @@ from sealwire.keys.root import Root, RootFields
 from sealwire.keys.secrets import Secrets
 from sealwire.keys.trust import Trust
 from sealwire.keys.wire import Type
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sealwire.keys.proofs import Check
 
 TOPIC = "acme.orders"
 EMPTY = Trust.begin(ROOT_BYTES, NOW)
@@ -585,6 +591,74 @@ def test_learning_leaves_the_former_value_as_it_was() -> None:
     copy = dataclasses.replace(before, claims=dict(before.claims), given=dict(before.given))
     learned(before, SESSION, GRANTS, next_root())
     assert before == copy
+
+
+def test_of_each_member_the_newest_credential_and_package_alone_cost_a_signature(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    verified: list[bytes] = []
+    real = primitives.verify
+
+    def counted(public: bytes, message: bytes, signature: bytes) -> bool:
+        verified.append(signature)
+        return real(public, message, signature)
+
+    def many(checks: Sequence[Check]) -> list[bool]:
+        return [counted(*check) for check in checks]
+
+    monkeypatch.setattr(primitives, "verify", counted)
+    renewed = [admit(BERT.identity, "bert", serial=serial, site="paris", now=NOW + serial) for serial in range(2, 60)]
+    packages = [
+        keypackage.announce(BERT.identity, BERT.credential, PROJECT, BERT.held, NOW + step) for step in range(1, 60)
+    ]
+    for verify_many in (None, many):
+        fresh = Trust.begin(ROOT_BYTES, NOW)
+        verified.clear()
+        trust, events = fresh.learn([*packages, *renewed, ANNA.credential_bytes], NOW + 100, verify_many)
+        trust, more = trust.learn([*packages, *renewed], NOW + 100, verify_many)
+        assert len(verified) == len(set(verified)) == 3
+        assert trust.credentials[BERT.id].serial == 59
+        assert trust.packages[BERT.id].made_at == NOW + 59
+        assert {event.reason for event in (*events, *more) if isinstance(event, Refused)} == {Reason.OUTDATED}
+
+
+def test_a_signature_that_was_found_bad_ahead_is_bad_and_the_next_newest_counts() -> None:
+    asked: list[Check] = []
+
+    def many(checks: Sequence[Check]) -> list[bool]:
+        asked.extend(checks)
+        return [primitives.verify(*check) for check in checks]
+
+    forged = bytearray(admit(BERT.identity, "bert", serial=3, site="paris"))
+    forged[-1] ^= 1
+    true = admit(BERT.identity, "bert", serial=2, site="paris")
+    trust, events = EMPTY.learn([BERT.credential_bytes, true, bytes(forged)], NOW, many)
+    assert [event.reason for event in events if isinstance(event, Refused)] == [Reason.BAD_SIGNATURE, Reason.OUTDATED]
+    assert trust.credentials[BERT.id].statement == true
+    assert len(asked) == 1
+
+
+def test_the_package_of_a_member_long_gone_costs_no_signature() -> None:
+    trust, _ = learned(EMPTY, BERT.credential_bytes)
+    gone = BERT.credential.not_after + 30 * DAY
+
+    def none(checks: Sequence[Check]) -> list[bool]:
+        assert not checks
+        return []
+
+    after, events = trust.learn([BERT.package, member("otto").package], gone + 1, none)
+    assert [event.reason for event in events if isinstance(event, Refused)] == [Reason.EXPIRED]
+    assert not after.packages
+    assert [type(event) for event in learned(trust, BERT.package, now=gone)[1]] == [KeysAnnounced]
+
+
+def test_what_a_batch_does_not_change_is_not_copied() -> None:
+    trust = mirror()
+    after, _ = learned(trust, SESSION)
+    assert after.credentials is trust.credentials
+    assert after.packages is trust.packages
+    assert after.floors is trust.floors
+    assert after.claims is not trust.claims
 
 
 def test_each_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,6 +198,29 @@ def test_no_restart_goes_back_behind_the_charter_that_the_vault_has() -> None:
         Trust.begin(ANNA.secrets.chartered(ANNA.credential_bytes), NOW)
 
 
+def test_a_clock_that_went_back_lets_no_other_credential_come_before_our_own() -> None:
+    mine = admit(ANNA.identity, "anna", serial=2, site="berlin", now=NOW + HOUR)
+    trust = Trust.begin(ANNA.secrets.admitted(mine), NOW)
+    assert trust.credentials[ANNA.id].serial == 2
+    rival = admit(BERT.identity, "anna", serial=2, site="berlin", now=NOW + HOUR)
+    rival = credential.wire.write(
+        credential.Type.CREDENTIAL,
+        PROJECT,
+        msgspec.structs.replace(credential.peek(rival, PROJECT), member_id=ANNA.id),
+        [AUTHORITY],
+    )
+    assert refused(trust, rival, now=NOW + HOUR) is Reason.FORK
+
+
+def test_of_two_that_tie_the_one_that_waited_stays() -> None:
+    first, second = (said(as_of=NOW + HOUR, max_age=age) for age in (0, 1))
+    trust = learned(learned(EMPTY, first)[0], second, now=NOW + HOUR)[0]
+    assert trust.charter.max_age == 0
+    mine, other = (admit(BERT.identity, "bert", serial=2, site=site, now=NOW + HOUR) for site in ("paris", "rome"))
+    trust = learned(learned(EMPTY, mine)[0], other, now=NOW + HOUR)[0]
+    assert trust.credentials[BERT.id].site == "paris"
+
+
 # -- roots and charters
 
 

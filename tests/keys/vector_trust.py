@@ -35,6 +35,7 @@ from sealwire.keys import charter, policy
 from sealwire.keys.cursor import END_ALLOWANCE, FLOOR_ALLOWANCE
 from sealwire.keys.envelope import Place
 from sealwire.keys.inner import LOG_START, RESEAL
+from sealwire.keys.keypackage import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,6 +66,8 @@ def learnt() -> Iterator[Vector]:
         ("older-package", "reject outdated", "An old key package, served again by the cloud.", [BERT_BYTES, newer], older),
         ("package-of-an-old-serial", "reject outdated", "A newer key package, of a credential before the last.", [BERT_BYTES, bert_2, package(MADE_AT - 3000, serial=2)], newer),
         ("forked-package", "reject fork", "Another key package of the same time.", [BERT_BYTES, newer], package(MADE_AT - 1000, public=people.OTHER_HELD.receiving.public)),
+        ("package-of-a-member-that-left", "reject expired", "Its member's credential ended 30 days and a millisecond before the reader's clock.", [certified(BERT, "bert", "paris", now=NOW - 31 * DAY, validity=DAY - 1)], package(NOW - 31 * DAY)),
+        ("package-of-a-member-just-gone", "accept", "Its member's credential ended 30 days before the reader's clock.", [certified(BERT, "bert", "paris", now=NOW - 31 * DAY, validity=DAY)], package(NOW - 31 * DAY)),
         ("package-before-its-credential", "wait unknown-member", "A key package of a member not known yet.", [], newer),
         ("session-claimed", "accept", "A session is claimed for the first time.", [], SESSION_BYTES),
         ("session-claimed-again", "accept", "Another statement claims the same session id: who is right shows when a grant unwraps.", [SESSION_BYTES], claims[0]),

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 from canonical import Refused, ensure
 from envelopes import SKEW
 from judging import Judge, NeedsRoot, next_root, project_of
-from statements import ROOT, RULED, Statement, read, type_of
+from statements import HOUR, ROOT, RULED, Statement, read, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+LONG_OVER = 30 * 24 * HOUR
 Claims = dict[bytes, tuple[Statement, Statement]]
 
 
@@ -33,7 +34,7 @@ class Known:
     packages: dict[bytes, Statement] = field(default_factory=dict)
     highest: dict[tuple[bytes, str], tuple[int, ...]] = field(default_factory=dict)  # remembered, whatever is forgotten
     claims: dict[bytes, Claims] = field(default_factory=dict)
-    given: dict[bytes, list[tuple[bool, list[object]]]] = field(default_factory=dict)
+    given: dict[bytes, list[tuple[bytes | None, list[object]]]] = field(default_factory=dict)
     waiting: dict[bytes, str] = field(default_factory=dict)
 
     def learn(self, octets: bytes) -> str:
@@ -161,6 +162,7 @@ class Known:
         credential = self.credentials.get(it["member"])
         if credential is None or it["serial"] > credential["serial"]:
             raise Waits("unknown-member")
+        ensure(self.judge.now <= credential["not_after"] + LONG_OVER, "expired")
         self._proven(lambda judge: judge.key_package(octets, credential))
         ensure(known is None or age > (known["serial"], known["made_at"]), "fork")
         self.packages[it["member"]] = it
@@ -183,13 +185,13 @@ class Known:
             return False
         if not claims:
             raise Waits("unknown-session")
-        by_session = it["granter"] is None
-        ensure(sum(each == by_session for each, _ in given) < 8, "too-many")
-        if not by_session:
-            it.signed_by(self._granter(it["granter"], claims)["identity"])
+        granter = it["granter"]
+        ensure(sum(each == granter for each, _ in given) < 8, "too-many")
+        if granter is not None:
+            it.signed_by(self._granter(granter, claims)["identity"])
         elif not any(self._signed(it, claim) for claim, _ in claims.values()):
             raise Waits("unknown-signer")  # the true claim may be one that has not come yet
-        given.extend((by_session, row) for row in mine if row not in [other for _, other in given])
+        given.extend((granter, row) for row in mine if row not in [other for _, other in given])
         return True
 
     def _signed(self, it: Statement, claim: Statement) -> bool:
