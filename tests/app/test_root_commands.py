@@ -256,6 +256,8 @@ def test_the_root_names_escrow_keys_and_their_private_half_is_a_private_file(
     assert (name, suite, receiving) == ("safe", 1, keyfiles.read_public(here / "vault.pub", keyfiles.ESCROW))
     assert run("project", "create", "beta", "-d", "beta", "--escrow", "safe=vault") == 2
     assert "is no public file of this kind" in capsys.readouterr().err
+    (here / "other.pub").write_bytes((here / "vault.pub").read_bytes().replace(b"escrow", b"root"))
+    assert run("project", "create", "beta", "-d", "beta", "--escrow", "safe=other.pub") == 2
     assert not (here / "beta").exists()
 
 
