@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from sealwire.app import project as projects
 from sealwire.app.books import RESTORED, MemberRow
-from sealwire.app.chartering import with_refusals
 from sealwire.app.names import project_topics
 from sealwire.keys import charter as charters
 from sealwire.keys import credential as credentials
@@ -132,7 +131,7 @@ def take(authority: Authority, news: News, log: CloudLog, now: int, *, least: in
         for row in books.members():
             books.enter(replace(row, serial=row.serial + LEAP))
     present = authority.charters.present
-    content = present if news.charter is None else with_refusals(_fields(news.charter), present.refusals)
+    content = present if news.charter is None else _fields(news.charter)  # signing keeps our own refusals
     after = max(news.named, least, present.version) + 1
     signed = authority.charters.sign(
         content, f"after restored books: goes on from charter {after - 1}", now, least=after

@@ -21,6 +21,7 @@ from sealwire.app import project as projects
 from sealwire.app.authority import Authority
 from sealwire.app.books import RESTORED
 from sealwire.app.cli import main
+from sealwire.app.cloudlog import CloudRecord
 from sealwire.app.custody import Custody
 from sealwire.app.embedded import EmbeddedBroker
 from sealwire.app.faults import Failure
@@ -267,14 +268,30 @@ def test_where_the_request_is_gone_every_ticket_that_could_have_been_the_one_is_
     assert isinstance(ask(desk, yesterday.open, "oslo-1"), Credential)
 
 
+def test_a_renewed_credential_is_news_and_what_the_cloud_shows_is_what_the_books_have_then(
+    yesterday: Yesterday,
+) -> None:
+    yesterday.today()
+    desk = yesterday.restored()
+    news = catchup.look(desk.authority.project, desk.authority.books, desk.log)
+    assert [(each.name, each.serial) for each in news.members if each.name == "old-1"] == [("old-1", 2)]
+    catchup.take(desk.authority, news, desk.log, desk.now)
+    found = desk.log.newest_by_key(desk.control)
+    for row in desk.authority.books.members():
+        assert found[member_key(row.member_id)] == row.credential
+    assert not catchup.look(desk.authority.project, desk.authority.books, desk.log).members
+
+
 def test_a_forged_request_spends_no_ticket_of_restored_books(yesterday: Yesterday) -> None:
     new, _ = yesterday.today()
     forged = requests.RequestFields(
         yesterday.open.ticket_id, "new-1", new.member_id, new.public, None, yesterday.desk.now
     )
-    yesterday.desk.send(
-        requests.wire.write(requests.Type.REQUEST, yesterday.desk.authority.project.id, forged, [new.signing])
-    )
+    project_id = yesterday.desk.authority.project.id
+    statement = requests.wire.write(requests.Type.REQUEST, project_id, forged, [new.signing])
+    yesterday.desk.log.topics[yesterday.desk.requests].insert(
+        0, CloudRecord(0, 0, b"", statement)
+    )  # before the true one
     desk = yesterday.taken_over()
     assert isinstance(ask(desk, yesterday.open, "oslo-1"), Credential)
 

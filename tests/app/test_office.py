@@ -317,7 +317,7 @@ def test_a_flood_of_ten_thousand_is_bounded_and_the_rest_is_served(desk: Desk, r
         office.run(once=True)
         peak = tracemalloc.get_traced_memory()[1] - before
         print(f"flood of 10,000: {peak / 1e6:.1f} MB")
-        assert peak < 8e6
+        assert peak < 1e6  # what waits, beside the topic itself
     took = time.process_time() - began
     tracemalloc.stop()
     print(f"flood of 10,000: {took:.1f} s of CPU, {desk.log.topics[desk.requests][-1].offset} records")
