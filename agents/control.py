@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
 from sealwire.agents.following import Following
-from sealwire.agents.learned import News, gather
+from sealwire.agents.learned import News, gather, put_on_record
 from sealwire.agents.proving import verify_many
 from sealwire.agents.renewal import Renewal
 from sealwire.agents.single import record_batch
@@ -96,11 +96,21 @@ class Control:
         """Tell whether a session was granted to us and its secret is erased since: what is of it was delivered."""
         return session_id in self.trust.opened and session_id not in self.secrets.inbound
 
+    @property
+    def old_charter(self) -> str:
+        """Say in words that the charter is of more than an hour ago; empty where it is not, as charter 0 never is."""
+        charter, now = self.trust.charter, clock.now()
+        if not charter.version or now - charter.as_of <= _HOUR_MS:
+            return ""
+        hours = (now - charter.as_of) // _HOUR_MS
+        return (
+            f"charter {charter.version} is as of more than {hours} h ago: the authority is away, or the cloud keeps "
+            "back what it signed since; who was refused meanwhile is not known here"
+        )
+
     def charter_row(self) -> dict[str, Any]:
-        """Describe the charter that counts; ``old`` where it is as of more than an hour ago (charter 0 never is)."""
-        charter = self.trust.charter
-        old = bool(charter.version) and clock.now() - charter.as_of > _HOUR_MS
-        return {"version": charter.version, "as_of_ms": charter.as_of or None, "old": old}
+        """Describe the charter that counts: its version, and as of when."""
+        return {"version": self.trust.charter.version, "as_of_ms": self.trust.charter.as_of or None}
 
     async def begin(self) -> None:
         """Read what is followed to its present end, and to our charter, however long the cloud takes; then follow."""
@@ -160,8 +170,10 @@ class Control:
             trust, events = self.trust.learn(statements, now, verify_many)
             trust, secrets, opened = trust.unwrap_new(self.secrets, now)
             news = gather((*events, *opened), secrets.raised(trust.floors), self.refused)
+            before = self.secrets
             await self.save(news.secrets)
             self.trust = trust
+            put_on_record(self.trail, events, trust, before)
         self._weigh()
         self.on_statements(statements, news.fresh)
         if self.caught_up.is_set():
@@ -187,10 +199,12 @@ class Control:
     def _weigh(self) -> None:
         """Look whether anything may be sealed and delivered, and whether we are still a member."""
         now = clock.now()
-        refusal = self.trust.holds(now) or self.trust.clock(now)
-        before, self.holding = self.holding, _words(refusal)
+        age = self.trust.holds(now)
+        before, self.holding = self.holding, _words(age or self.trust.clock(now))
         if self.holding and not before:
             _log.error("nothing is sealed and nothing delivered: %s", self.holding)
+            if age is not None:
+                self.trail.note("held-for-age", words=self.holding)
         elif before and not self.holding:
             _log.warning("sealing and delivering go on")
         if bool(before) != bool(self.holding):

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterable
 
+    from sealwire.agents.ports import Trail
     from sealwire.keys.events import Event
     from sealwire.keys.secrets import Secrets
+    from sealwire.keys.trust import Trust
 
 _log = logging.getLogger(__name__)
 _SAMPLES = 20  # refused statements of one Reason that are told in the log
@@ -68,3 +70,25 @@ def gather(events: Iterable[Event], secrets: Secrets, refused: Counter[str]) -> 
             case _:
                 pass
     return news
+
+
+def put_on_record(trail: Trail, events: Iterable[Event], trust: Trust, before: Secrets) -> None:
+    """Note for good what changed in who is trusted, beyond what this worker remembered ``before``."""
+    for event in events:
+        match event:
+            case Admitted(credential):
+                floor = before.floors.get(credential.member_id)
+                name, who, serial = credential.name, credential.member_id.hex(), credential.serial
+                if floor is None:
+                    trail.note("admitted", name=name, member_id=who, serial=serial)
+                elif serial > floor.credential_serial:
+                    trail.note("renewed", name=name, member_id=who, serial=serial)
+            case Chartered(version=version, as_of=as_of, changed=True, refused=rows):
+                trail.note("charter", version=version, as_of=as_of)
+                for row in rows:
+                    name, since = trust.name_of(row.member_id), row.since
+                    trail.note("refused", name=name, member_id=row.member_id.hex(), since=since, words=row.why)
+            case Rooted(version=version):
+                trail.note("root", version=version)
+            case _:
+                pass

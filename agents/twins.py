@@ -78,6 +78,7 @@ class Twins:
         return self._began + SKEW < made_at <= clock.now() + SKEW and digest not in self._mine
 
     def _found(self, what: str) -> None:
+        self._control.trail.note("identity-in-use-twice", what=what)
         self._control.end(_WORDS.format(what))
 
     async def keep(self, topic: str) -> None:

@@ -199,7 +199,11 @@ class Worker:
             "rights": "" if side.reads and control.caught_up.is_set() else "; ".join(sorted(set(rights.values()))),
         }
         causes = {short: words for short, words in causes.items() if words}
-        others = {"trail": control.trail.trouble, "vault": control.renewal.restored}
+        others = {
+            "trail": control.trail.trouble,
+            "vault": control.renewal.restored,
+            "charter": control.old_charter,
+        }
         others = {what: words for what, words in others.items() if words}
         told, troubles = side.snapshot(), {**side.troubles, **rights, **others}
         refused = control.refused + side.refused

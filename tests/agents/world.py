@@ -119,7 +119,7 @@ class Project:
         statement = root.make_first(name, [offline], 1, [(authority.public, now + YEAR)], [], now)
         return cls(authority, statement, root.read_first(statement))
 
-    def admit(self, who: Identity, name: str, site: str, now: int, admitted: int = BEFORE) -> bytes:
+    def admit(self, who: Identity, name: str, site: str, now: int, admitted: int = BEFORE, charter: int = 0) -> bytes:
         """Sign a credential."""
         serial = self.serials[who.member_id] = self.serials.get(who.member_id, 0) + 1
         return credential.make(
@@ -132,6 +132,7 @@ class Project:
             serial=serial,
             now=now,
             admitted=min(admitted, now),
+            charter_version=charter,
         )
 
     def read(self, statement: bytes, now: int) -> Credential:
@@ -414,11 +415,11 @@ class World:
 
     # Who there is
 
-    def member(self, name: str, site: str, *, known: bool = True, admitted: int = BEFORE) -> Store:
+    def member(self, name: str, site: str, *, known: bool = True, admitted: int = BEFORE, charter: int = 0) -> Store:
         """A member that is enrolled; ``known`` puts its credential into the control topic."""
         now = self.clock.now()
         who = identity.create(os.urandom, now)
-        statement = self.project.admit(who, name, site, now, admitted)
+        statement = self.project.admit(who, name, site, now, admitted, charter)
         if known:
             self.tell(statement)
         asked = Secrets.begin(who).asked(self.project.root.project_id, self.project.root_bytes, b"")
