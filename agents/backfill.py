@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from sealwire.agents import clock
 from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys import grant, session
-from sealwire.keys.reason import Rejected
 
 if TYPE_CHECKING:
     from sealwire.agents.control import Control
     from sealwire.agents.readership import Readers, Readership
     from sealwire.agents.settings import Settings
     from sealwire.keys.credential import Credential
+    from sealwire.keys.keypackage import KeyPackage
     from sealwire.keys.session import OutboundSession
 
 _log = logging.getLogger(__name__)
@@ -72,19 +72,13 @@ class Backfill:
         for reader in late:
             await self._grant(channel, reader)
 
-    async def _grant(self, channel: str, reader: tuple[bytes, object]) -> None:
-        control, now = self._control, clock.now()
-        try:
-            oldest = max(self._since(channel, reader[0], topic, now) for topic in self._readership.topics(channel))
-        except Rejected:
-            return
-        count = 0
-        for each in list(control.secrets.sent.values()):
-            if each.channel != channel or each.not_after < oldest:
-                continue
-            who = control.secrets.identity
+    async def _grant(self, channel: str, reader: tuple[bytes, KeyPackage]) -> None:
+        """Grant all that is kept: what ended longer ago than the backfill is not, and nobody was admitted in future."""
+        control, now, count = self._control, clock.now(), 0
+        await self.forget()
+        for each in [own for own in control.secrets.sent.values() if own.channel == channel]:
             # In a thread: there may be a thousand of them.
-            statement = await asyncio.to_thread(grant.share, each, who, [reader], now, now)  # type: ignore[list-item]
+            statement = await asyncio.to_thread(grant.share, each, control.secrets.identity, [reader], now, now)
             if statement is None:
                 return
             try:
@@ -95,7 +89,3 @@ class Backfill:
             count += 1
         if count:
             _log.info("%s: granted %d earlier sessions to %s", channel, count, control.trust.name_of(reader[0]))
-
-    def _since(self, channel: str, member_id: bytes, cloud_topic: str, now: int) -> int:
-        admitted, backfill = self._control.trust.may_read(member_id, channel, cloud_topic, now)
-        return max(admitted - backfill, 0)

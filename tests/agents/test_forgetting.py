@@ -17,7 +17,7 @@ from world import World, in_world
 
 from sealwire.agents import forgetting
 from sealwire.agents.settings import Lifetimes
-from sealwire.keys import grant, policy, primitives, wire
+from sealwire.keys import grant, policy, primitives, progress, wire
 from sealwire.keys.charter import PolicyRow
 from sealwire.keys.primitives import ReceivingKey
 
@@ -186,6 +186,10 @@ async def test_a_last_word_names_what_another_worker_seals_by_now(world: World) 
     sealer.lanes.on_assigned(set())
     sealer.side.report._left.clear()  # type: ignore[union-attr]
     await next_session(world, sealer, mirror)
+    values = [value for value in world.cloud.at("acme.sessions").values() if value[2] == wire.Type.PROGRESS]
+    shown = [each for each in values if progress.peek(each, world.project.root.project_id).session_id == session.id]
+    said = progress.read(shown[-1], mirror.control.sessions[session.id], world.clock.now())
+    assert [(each.partition, each.next) for topic in said.topics for each in topic.partitions] == [(0, 3)]
     await look(mirror)
     assert session.id in mirror.control.sessions
     world.envelopes.show()
@@ -265,6 +269,7 @@ async def test_without_a_backfill_no_secret_of_an_ended_session_stays_with_its_s
     assert ended.secret not in sealer.store.secrets.encode()
     serving = sealer.side.resealing  # type: ignore[union-attr]
     assert ended.id in serving._serving.sessions  # somebody may ask under it
+    sealer.control.over = "no session begins any more, and nothing is stated"
     world.clock.ahead = HOUR + 6 * MINUTE
     await until(lambda: ended.id not in serving._serving.sessions)
 

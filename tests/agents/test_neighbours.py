@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from desk import Desk
 from in_loop import until
 from world import World, in_world
 
-from sealwire.keys import grant, wire
+from sealwire.keys import grant, policy, wire
+from sealwire.keys.charter import PolicyRow
 
 if TYPE_CHECKING:
     from world import Station
@@ -47,3 +50,42 @@ async def test_a_mirror_of_another_site_is_granted_nothing_that_began_before_it(
     await until(lambda: session_of(sealer) in second.control.sessions and session_of(sealer) in mirror.control.sessions)
     assert before not in second.control.sessions
     assert granters(world, before) == [None]
+
+
+@in_world
+async def test_a_mirror_that_joins_is_granted_what_had_ended_inside_the_backfill_and_nothing_before(
+    world: World,
+) -> None:
+    hour = 3_600_000
+    row = PolicyRow("*", "*", policy.ATTRIBUTES, policy.MEMBERS, policy.MEMBERS, 2 * hour)
+    sealer, mirror = await world.flow()
+    first = session_of(sealer)
+    await until(lambda: first in mirror.control.sessions)
+    world.clock.ahead = 2 * hour
+    await until(lambda: sealer.side.senders.current("orders"))  # type: ignore[union-attr]
+    await until(lambda: session_of(sealer) != first and session_of(sealer) in mirror.control.sessions)
+    second = session_of(sealer)
+    Desk(world).sign(policies=(row,))
+    await until(lambda: mirror.control.trust.charter.version == 1)
+    world.clock.ahead = 4 * hour  # the first ended three hours ago, the second one
+    late = world.mirror(world.member("late", "paris", admitted=world.clock.now()))
+    await late.start()
+    await until(lambda: second in late.control.sessions)
+    assert first not in late.control.sessions
+
+
+@in_world
+async def test_a_member_that_lost_its_vault_is_granted_the_live_sessions_once_more(world: World) -> None:
+    sealer, mirror = await world.flow()
+    other = world.mirror()
+    await other.start()
+    await until(lambda: session_of(sealer) in other.control.sessions and session_of(sealer) in mirror.control.sessions)
+    before = session_of(sealer)
+    await other.stop()
+    lost = replace(other.store.secrets, held=(), inbound={})
+    again = world.mirror(type(other.store)(lost))
+    world.cloud.at("acme.sessions").acked.clear()  # no session begins meanwhile
+    await again.start()
+    world.cloud.at("acme.sessions").acked.set()
+    await until(lambda: before in again.control.sessions)
+    assert mirror.store.secrets.identity.member_id in granters(world, before)
