@@ -299,13 +299,10 @@ def test_a_forged_request_spends_no_ticket_of_restored_books(yesterday: Yesterda
 def test_what_others_sign_on_the_control_topic_is_no_news(yesterday: Yesterday, tmp_path: Path) -> None:
     thief = desks.make(tmp_path / "thief")
     _, credential = thief.admit("new-1")
-    charter = thief.authority.charters.sign(BUILT_IN, "x", thief.now).statement
-    for statement in (
-        credential.statement,
-        charter,
-        b"hello",
-        charter[:5] + yesterday.desk.authority.project.id + charter[37:],
-    ):
+    charter = thief.authority.charters.sign(BUILT_IN, "x", thief.now, least=9).statement
+    ours = yesterday.desk.authority.project.id
+    borrowed = [each[:5] + ours + each[37:] for each in (charter, credential.statement)]
+    for statement in (credential.statement, charter, b"hello", *borrowed):
         yesterday.desk.log.publish(yesterday.desk.control, os.urandom(4), statement)
     desk = yesterday.restored()
     news = catchup.look(desk.authority.project, desk.authority.books, desk.log)
