@@ -122,5 +122,5 @@ class Batch:
 
     def said_now(self, who: bytes, date: int) -> None:
         """Take note of what somebody dated later than it was heard to be ahead: its clock is ahead no more."""
-        if who in self.ahead and self.ahead[who].heard_at <= date <= self.now + SKEW:
+        if who in self.ahead and self.ahead[who].heard_at < date <= self.now + SKEW:
             del self.ahead[who]

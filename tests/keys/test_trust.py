@@ -638,6 +638,20 @@ def test_a_signature_that_was_found_bad_ahead_is_bad_and_the_next_newest_counts(
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize("true_first", [False, True])
+def test_a_signature_that_was_found_good_ahead_is_good_for_nothing_else(true_first: bool) -> None:  # noqa: FBT001
+    true, other = admit(BERT.identity, "bert", serial=2, site="paris"), ANNA.credential_bytes
+    grafted = other[: -wire.ENTRY_SIZE] + true[-wire.ENTRY_SIZE :]
+
+    def many(checks: Sequence[Check]) -> list[bool]:
+        return [primitives.verify(*check) for check in checks]
+
+    batch = [true, grafted] if true_first else [grafted, true]
+    trust, events = Trust.begin(ROOT_BYTES, NOW).learn(batch, NOW, many)
+    assert set(trust.credentials) == {BERT.id}
+    assert [event.reason for event in events if isinstance(event, Refused)] == [Reason.BAD_SIGNATURE]
+
+
 def test_the_package_of_a_member_long_gone_costs_no_signature() -> None:
     trust, _ = learned(EMPTY, BERT.credential_bytes)
     gone = BERT.credential.not_after + 30 * DAY

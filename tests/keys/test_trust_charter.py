@@ -254,6 +254,17 @@ def test_a_charter_of_a_distrusted_key_holds_until_one_of_the_present_root_comes
     assert not trust.refuses(ANNA.id, NOW)
 
 
+def test_a_root_that_only_a_distrusted_key_names_is_not_waited_for() -> None:
+    stolen = said(version=1 << 40, root_version=9)
+    waiting = learned(EMPTY, stolen)[0]
+    assert held(waiting) is Reason.CHARTER_OLD
+    trust, events = learned(waiting, next_root(authority_keys=BOTH, distrusted=((AUTHORITY.public, 0),)))
+    assert [event.reason for event in events if isinstance(event, Refused)] == [Reason.DISTRUSTED]
+    assert held(trust) is None
+    other = learned(waiting, next_root(authority_keys=BOTH))[0]
+    assert held(other) is Reason.CHARTER_OLD
+
+
 def test_an_authority_key_that_ends_takes_no_charter_with_it() -> None:
     short = root.make_first("acme", OFFLINE, 2, [(AUTHORITY.public, NOW + DAY)], [], NOW)
     known = root.read_first(short)
@@ -348,8 +359,11 @@ def test_what_nobody_signed_tells_nothing_of_clocks() -> None:
 
 
 def test_a_refused_member_tells_nothing_of_clocks() -> None:
-    trust = learned(SEALER, refusing((BERT, NOW)), refusing((BERT, NOW), as_of=LATER), package_at(BERT, LATER))[0]
-    assert trust.clock(NOW) is None
+    for since, heard in ((NOW, False), (LATER, False), (LATER + 1, True)):
+        charters = refusing((BERT, since)), refusing((BERT, since), as_of=LATER)
+        trust = learned(SEALER, *charters, package_at(BERT, LATER))[0]
+        assert trust.charter.version == 1
+        assert (trust.clock(NOW) is not None) is heard
 
 
 def test_whose_clock_was_ahead_and_is_no_more_tells_nothing() -> None:
