@@ -36,12 +36,14 @@ from pauses import Pauses
 from plan import DOORS, SIDES, Fault, Kind, plan
 from proxied import ProxiedCluster
 from proxy import Proxy
+from rotations import Rotations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 TOPICS, PARTITIONS = 4, 6
 RATE: Final = 4000  # records a second
+ROTATE: Final = 30.0  # seconds
 _AGAIN: Final = 1.0  # seconds until what could not be ended yet is tried again
 _SHOWN: Final = 40  # lines of what differs
 
@@ -49,7 +51,7 @@ _SHOWN: Final = 40  # lines of what differs
 class Chaos:
     """One run. Everything that it starts ends with the stack that it is given."""
 
-    def __init__(self, stack: ExitStack, directory: Path, seed: int, rate: int) -> None:
+    def __init__(self, stack: ExitStack, directory: Path, seed: int, rate: int, rotate: float) -> None:
         self.directory, self._stack = directory, stack
         proxy = stack.enter_context(Proxy())
         of = {name: [door for door in DOORS if door.startswith(name)] for name in ("source", "cloud", "sink")}
@@ -74,11 +76,13 @@ class Chaos:
         stack.callback(self.fleet.close)
         self.faults = Faults(self.fleet, self.clusters, self.doors)
         self.pauses = Pauses(self.world.sink, self.size.places)
+        self.rotations = Rotations([*self.fleet.sealers, *self.fleet.mirrors], rotate)
 
     def run(self, faults: Sequence[Fault], seconds: float) -> None:
         """Load for so many seconds, and do what is planned meanwhile; returns when all is as it was."""
         self.fleet.begin([*self.fleet.sealers, *self.fleet.mirrors])
         self.pauses.start()
+        self.rotations.start()
         begun = time.monotonic()
         due = [(fault.at, number, "begin", fault) for number, fault in enumerate(faults)]
         heapq.heapify(due)
@@ -92,6 +96,7 @@ class Chaos:
             elif not self.faults.end(fault):
                 heapq.heappush(due, (at + _AGAIN, number, "end", fault))
         self.load.join(max(begun + seconds - time.monotonic(), 0))
+        self.rotations.stop()
         self.load.stop()
         self.pauses.stop()
 
@@ -120,6 +125,7 @@ class Chaos:
             f"load: {committed} transactions committed, {aborted} aborted",
             f"cloud, in envelopes: {_listed({str(kind): count for kind, count in self.faults.meddled.items()})}",
             f"workers counted: {_listed(counted)}",
+            f"made anew: {_listed(self.rotations.done)}",
             f"delivers again after kill -9: {self._paused(alone=False)} among other faults",
             f"delivers again after kill -9: {self._paused(alone=True)} (worst, nothing else being done)",
         ]
@@ -161,6 +167,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=2.0, help="of load and faults (default: 2)")
     parser.add_argument("--kills", type=int, default=8, help="of workers, by SIGKILL (default: 8)")
     parser.add_argument("--rate", type=int, default=RATE, help=f"records a second (default: {RATE})")
+    parser.add_argument(
+        "--rotate", type=float, default=ROTATE, help=f"seconds until all keys are made anew again (default: {ROTATE:g})"
+    )
     kinds = parser.add_argument(
         "--only", nargs="*", type=Kind, default=tuple(Kind), help="kinds of faults beside kills"
     )
@@ -180,7 +189,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(130))
     with ExitStack() as stack:
-        chaos = Chaos(stack, directory, seed, asked.rate)
+        chaos = Chaos(stack, directory, seed, asked.rate, asked.rotate)
         chaos.run(faults, asked.minutes * 60)
         records, found = compare(chaos.world.source, chaos.world.sink, chaos.size.places)
         said = chaos.said()
