@@ -26,12 +26,14 @@ _log = logging.getLogger(__name__)
 _READ_AGAIN, _READ_AGAIN_TO = 30.0, 600.0  # seconds between two readings of all statements while some are lacking
 _AGAIN = 5.0  # seconds before a topic that could not be read is tried again
 _END_AGAIN = 10.0  # seconds before it is asked again where a topic ends that is not read to its end
+_TOGETHER = 16 << 20  # bytes of statements, at most about, that are handed on together until the end is reached
 _SAMPLES = 20  # unreadable statements that are told in the log
 
 
 class Following:
-    """Reads topics of one partition; hands on the statements of each answer. ``refused`` counts what cannot be read.
+    """Reads topics of one partition; hands on the statements of each answer, at first of many together.
 
+    ``refused`` counts what cannot be read.
     ``trouble`` says in words what keeps it from reading; empty when nothing does.
     """
 
@@ -65,10 +67,14 @@ class Following:
         end = await self._reader.end_offset(topic, 0)
         start = read_to = await self._reader.log_start(topic, 0)
         reached = asyncio.Event()
+        gathered: list[bytes] = []
 
         async def take(fetched: Fetched) -> None:
             nonlocal read_to
-            await self._take(fetched)
+            gathered.extend(self._statements(fetched))
+            # Until the end is reached many answers are judged together: each time costs as much as there are members.
+            if fetched.next >= end or sum(map(len, gathered)) >= _TOGETHER:
+                await self._hand_on(gathered)
             if self.trouble.startswith(f"{topic}: "):
                 self.trouble = ""
             read_to = fetched.next
@@ -94,8 +100,10 @@ class Following:
                 async with asyncio.timeout(_END_AGAIN):
                     await reached.wait()
                     return
+            await self._hand_on(gathered)
             # The end that we were told may have been a lie, or is taken back: we would wait for it for ever.
             end = min(end, await self._reader.end_offset(topic, 0))
+        await self._hand_on(gathered)
 
     def read_what_lacks(self, now: float, *, lacks: bool) -> None:
         """Read everything from its start again while something is lacking, ever less often: it may have been withheld.
@@ -110,7 +118,12 @@ class Following:
             for start_over in self._start_over:
                 start_over()
 
-    async def _take(self, fetched: Fetched) -> None:
+    async def _hand_on(self, gathered: list[bytes]) -> None:
+        statements, gathered[:] = list(gathered), []
+        if statements:
+            await self._hand(statements)
+
+    def _statements(self, fetched: Fetched) -> list[bytes]:
         statements: list[bytes] = []
         for header, batch in fetched.scan.application():
             try:
@@ -122,4 +135,4 @@ class Following:
                 continue
             statements += [bytes(record.value) for record in found if record.value is not None]
         fetched.release()
-        await self._hand(statements)
+        return statements
