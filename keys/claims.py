@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sealwire.keys import grant as grants
+from sealwire.keys import identity as identities
 from sealwire.keys import session as sessions
 from sealwire.keys import wire
 from sealwire.keys.aside import Later
@@ -76,25 +77,25 @@ def grant(batch: Batch, statement: bytes) -> None:
     if fields.granter is None:
         _check_session_key(fields, frame, claims)
     else:
-        grants.check(fields, frame, claims[0], _granter(batch, fields.granter, claims).identity_key)
+        *_, claim = claims  # all are of this session, and the granter's key is not theirs
+        grants.check(fields, frame, claim, _granter(batch, fields.granter, claims).identity_key)
     batch.given[session_id] = (*known, *(Given(each, fields.granter) for each in mine if each not in held))
     batch.events.append(Granted(session_id))
 
 
 def _granter(batch: Batch, granter: bytes, claims: tuple[Claim, ...]) -> Credential:
     """Give the credential of a member that may grant: one of our site, or the session's own sender. It stops floods."""
-    session = claims[0].id.hex()[:16]
     known = batch.credentials.get(granter)
     if known is None:
-        raise Rejected(Reason.UNKNOWN_MEMBER, f"session {session} is granted by {granter.hex()[:16]}")
+        raise Rejected(Reason.UNKNOWN_MEMBER, f"granted by {identities.fingerprint(granter)}")
     since = batch.charter.refused_since(granter)
     if since is not None and since <= batch.now:
-        raise Rejected(Reason.REFUSED_MEMBER, f"{known.name}, who grants session {session}, is refused since {since}")
+        raise Rejected(Reason.REFUSED_MEMBER, f"granted by {known.name}, who is refused since {since}")
     if any(claim.sender.member_id == granter for claim in claims):
         return known
     we = batch.credentials.get(batch.before.me or b"")
     if we is not None and known.site != we.site:
-        raise Rejected(Reason.NOT_AUTHORISED, f"{known.name} grants session {session} to another site")
+        raise Rejected(Reason.NOT_AUTHORISED, f"{known.name} grants to another site")
     return known
 
 

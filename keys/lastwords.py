@@ -66,10 +66,13 @@ class LastWords:
         known = self.sessions.get(session.id, Spoken())
         named, newest = dict(known.named), dict(self.newest)
         for source, following in _sources(progress, session):
+            word = Newest(progress.as_of, session.id, following)
             if source in newest or len(newest) < MOST:
-                newest[source] = max(newest.get(source, _NOTHING), Newest(progress.as_of, session.id, following))
-            named[source] = max(named.get(source, _UNSAID), Said(progress.number, progress.as_of, following))
-        final = known.final if not progress.final else max(progress.number, known.final or 0)
+                newest[source] = max(newest.get(source, word), word)
+            said = Said(progress.number, progress.as_of, following)
+            named[source] = max(named.get(source, said), said)
+        finals = [known.final] if known.final is not None else []
+        final = max([*finals, progress.number] if progress.final else finals, default=None)
         size = self.size + len(named) - len(known.named)
         spoken = Spoken(final, named)
         if size > MOST or not known.whole:
@@ -97,14 +100,12 @@ class LastWords:
             if cursor < said.next:
                 return False
             if said.number < spoken.final:
-                since = self.newest.get(source, _NOTHING)
-                if since.session_id == session_id or since.as_of <= said.as_of or cursor < since.next:
+                since = self.newest.get(source)
+                if since is None or since.session_id == session_id:
+                    return False
+                if since.as_of <= said.as_of or cursor < since.next:
                     return False
         return True
-
-
-_NOTHING: Final = Newest(-1, b"", 0)
-_UNSAID: Final = Said(-1, -1, 0)
 
 
 def _sources(progress: Progress, session: InboundSession) -> Iterator[tuple[SourcePartition, int]]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SESSION = replace(world.inbound(world.outbound(made_at=NOW)), channel="orders", site="berlin")
 ONE, TWO = (replace(SESSION, id=seeded(name)) for name in ("one", "two"))
+LOWEST, HIGHEST = (replace(SESSION, id=bytes((byte,)) * 32) for byte in (0, 255))
 
 
 def source(partition: int = 0) -> SourcePartition:
@@ -53,6 +54,7 @@ def test_a_source_partition_of_which_nothing_was_sealed_needs_no_cursor() -> Non
     known = heard((word(1, 0, 110, final=True), ONE))
     assert known.done({source(1): 110}) == {ONE.id}
     assert known.done({source(0): None, source(1): 110}) == {ONE.id}
+    assert heard((word(1, 1, final=True), ONE)).done({}) == frozenset()
 
 
 def test_a_session_without_a_last_word_is_never_done() -> None:
@@ -69,10 +71,16 @@ def test_what_a_session_gave_up_before_its_end_is_done_when_the_cursor_is_past_t
     gave_up = ((word(1, 100, at=NOW), ONE), (word(2, final=True, at=NOW + 9), ONE))
     reached = {source(): 130}
     assert heard(*gave_up).done(reached) == frozenset()
-    assert heard((word(1, 120, at=NOW), TWO), *gave_up).done(reached) == frozenset()
-    known = heard(*gave_up, (word(1, 120, at=NOW + 1), TWO))
-    assert known.done(reached) == {ONE.id}
+    for other in (LOWEST, HIGHEST):
+        assert heard((word(1, 120, at=NOW), other), *gave_up).done(reached) == frozenset()
+        known = heard(*gave_up, (word(1, 120, at=NOW + 1), other))
+        assert known.done({source(): 120}) == {ONE.id}
     assert known.done({source(): 119}) == frozenset()
+
+
+def test_a_sessions_own_words_are_none_of_another_however_they_are_dated() -> None:
+    words = ((word(1, 90, at=NOW + 9), ONE), (word(2, 100, at=NOW), ONE), (word(3, final=True, at=NOW), ONE))
+    assert heard(*words).done({source(): 100}) == frozenset()
 
 
 def test_an_older_word_served_again_changes_nothing() -> None:
@@ -84,6 +92,12 @@ def test_a_second_last_word_of_a_higher_number_counts() -> None:
     known = heard((word(2, 110, final=True), ONE), (word(3, 120, final=True), ONE))
     assert known.done({source(): 119}) == frozenset()
     assert known.done({source(): 120}) == {ONE.id}
+    assert heard((word(3, 120, final=True), ONE), (word(2, 110, final=True), ONE)) == known
+    gave_up = heard((word(2, 110, final=True), ONE), (word(3, final=True), ONE))
+    assert gave_up.done({source(): 110}) == frozenset()
+    first = heard((word(0, 7, final=True), ONE))
+    assert first.done({source(): 7}) == {ONE.id}
+    assert first.heard(word(1), ONE) == heard((word(1), ONE), (word(0, 7, final=True), ONE))
 
 
 def test_what_is_not_held_any_more_is_forgotten() -> None:
@@ -97,11 +111,25 @@ def test_what_is_not_held_any_more_is_forgotten() -> None:
 def test_a_session_that_there_is_no_room_for_is_never_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lastwords, "MOST", 2)
     known = heard((word(1, 1, 1), ONE), (word(2, 1, 1, final=True), ONE), (word(1, 1, final=True), TWO))
-    assert known.size == 2
+    assert known.size == len(known.newest) == 2
     assert known.done({source(0): 1, source(1): 1}) == {ONE.id}
     grown = heard((word(1, 1, 1), ONE), (word(2, 1, 1, 1, final=True), ONE))
     assert grown.size == 0
+    assert len(grown.newest) == 2
     assert grown.done({source(each): 1 for each in range(3)}) == frozenset()
+    again = grown.heard(word(3, 1, final=True), ONE)
+    assert again.done({source(each): 1 for each in range(3)}) == frozenset()
+    assert again.size == 0
+    monkeypatch.setattr(lastwords, "MOST", 1)
+    full = heard((word(1, 5, first=5), TWO)).forget(())
+    assert full == LastWords()
+    full = LastWords(newest=heard((word(1, 5, first=5), TWO)).newest)
+    assert full.heard(word(1, 1), ONE).heard(word(2, final=True), ONE).done({source(): 9}) == frozenset()
+    assert LastWords(newest=known.newest).heard(word(9, 5, at=NOW + 99), TWO).newest[source()].next == 5
+
+
+def test_the_room_is_as_stated() -> None:
+    assert lastwords.MOST == 131_072
 
 
 @given(st.permutations(range(4)))

@@ -471,11 +471,16 @@ def test_grants_for_us_are_bounded_per_session() -> None:
     assert refused(trust, grants(99)) is Reason.TOO_MANY
 
 
-def test_claims_in_all_are_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claims_in_all_are_bounded_and_the_oldest_goes_with_its_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (claims.PER_ID, claims.MOST, claims.GIVEN_PER_ID) == (4, 32_768, 8)
     monkeypatch.setattr(claims, "MOST", 2)
     sessions = [ANNA.session(number=number) for number in range(3)]
-    trust, _ = learned(mirror(), *(statement for _, statement in sessions))
+    first = grant.wrap(sessions[0][0], sealer().readers("orders", TOPIC, NOW), 0, NOW, os.urandom)
+    trust, _ = learned(mirror(), sessions[0][1], *first)
+    assert list(trust.given) == [sessions[0][0].id]
+    trust, _ = learned(trust, *(statement for _, statement in sessions[1:]))
     assert list(trust.claims) == [outbound.id for outbound, _ in sessions[1:]]
+    assert not trust.given
 
 
 # -- who may send

@@ -25,9 +25,9 @@ from statement_world import (
     signing,
 )
 
-from sealwire.keys import aside, charter, credential, keypackage, root, session
+from sealwire.keys import aside, charter, credential, grant, keypackage, root, session
 from sealwire.keys.charter import CharterFields, PolicyRow, Refusal
-from sealwire.keys.events import Admitted, Chartered, KeysAnnounced, Refused, Rooted, Waits
+from sealwire.keys.events import Admitted, Chartered, Granted, KeysAnnounced, Refused, Rooted, Waits
 from sealwire.keys.policy import MEMBERS
 from sealwire.keys.primitives import ED25519
 from sealwire.keys.reason import Reason, Rejected
@@ -272,6 +272,24 @@ def test_an_authority_key_that_ends_takes_no_charter_with_it() -> None:
     assert held(trust, NOW + 2 * DAY) is None
 
 
+# -- grants by refused members
+
+
+@pytest.mark.parametrize(("since", "counts"), [(NOW, False), (NOW + 1, True)])
+def test_grants_by_a_member_that_is_refused_do_not_count_from_then_on(since: int, counts: bool) -> None:  # noqa: FBT001
+    neighbour = member("cleo", site="paris")
+    outbound, statement = ANNA.session()
+    package = keypackage.peek(BERT.package, PROJECT)
+    (wrapped,) = grant.wrap(outbound, [(BERT.id, package)], 0, NOW, Draws())
+    fields = msgspec.structs.replace(grant.read(wrapped, PROJECT)[0], granter=neighbour.id)
+    late = grant.wire.write(grant.Type.GRANTS, PROJECT, fields, [neighbour.identity.signing])
+    control = (ANNA.credential_bytes, neighbour.credential_bytes, refusing((neighbour, since)))
+    trust = learned(Trust.begin(BERT.secrets, NOW), *control, statement)[0]
+    (event,) = learned(trust, late)[1]
+    assert isinstance(event, Granted) is counts
+    assert counts or (isinstance(event, Refused) and event.reason is Reason.REFUSED_MEMBER)
+
+
 # -- what holds
 
 
@@ -346,6 +364,13 @@ def test_our_clock_is_wrong_only_where_the_authority_and_another_member_say_so()
 def test_a_session_ahead_of_our_clock_tells_of_its_senders() -> None:
     ahead = BERT.session(now=LATER)[1]
     assert learned(SEALER, CHARTER_AHEAD, ahead)[0].clock(NOW) is not None
+
+
+def test_a_sender_whose_session_is_dated_now_has_no_clock_ahead_any_more() -> None:
+    trust = learned(SEALER, CHARTER_AHEAD, BERT.session(now=LATER)[1])[0]
+    later = NOW + MINUTE
+    assert trust.clock(later) is not None
+    assert learned(trust, BERT.session(now=later, number=2)[1], now=later)[0].clock(later) is None
 
 
 def test_what_nobody_signed_tells_nothing_of_clocks() -> None:

@@ -1,4 +1,4 @@
-"""Which modules decide on trust, opening and continuity, which tests mutants are put to, and which may survive."""
+"""Which modules decide on opening and continuity, which tests their mutants are put to, and which may survive."""
 
 from __future__ import annotations
 
@@ -12,16 +12,7 @@ if TYPE_CHECKING:
 Excuse = tuple[str, str, str, str]
 EXCUSED: Final = Path(__file__).parent / "excused.toml"
 KEYS: Final = "tests/keys/test_"
-_TRUST: Final = (
-    "trust_charter.py",
-    "trust.py",
-    "vectors.py::test_what_is_believed_depends_on_what_was_known_as_its_vector_says",
-    "vectors.py::test_a_reader_holds_or_goes_on_as_its_vector_says",
-)
 TESTS: Final = {  # of each module: first what kills most
-    "keys/acceptance.py": (*_TRUST, "hostile_control.py"),
-    "keys/charter.py": ("charter.py", *_TRUST, "policy.py"),
-    "keys/claims.py": (*_TRUST, "hostile_control.py"),
     "keys/clocks.py": ("trust_charter.py",),
     "keys/cursor.py": ("cursor.py", "vectors.py::test_a_cursor_decides_as_its_vector_says"),
     "keys/delivery.py": ("delivery.py", "cursor.py", "order.py"),
@@ -34,8 +25,6 @@ TESTS: Final = {  # of each module: first what kills most
     "keys/quarantined.py": ("quarantined.py",),
     "keys/serving.py": ("serving.py",),
     "keys/standing.py": ("cursor.py", "order.py"),
-    "keys/trust.py": (*_TRUST, "serving.py"),
-    "keys/unwrapping.py": ("trust.py", "hostile_control.py"),
     "keys/word.py": ("word.py", "outlook.py"),
 }
 
