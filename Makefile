@@ -42,9 +42,9 @@ coverage: $(VENV)/.dev ## the tests again, with branch coverage; build/coverage/
 	@mkdir -p build/coverage
 	@$(BIN)/python -m pytest $(NOT_KAFKA) --cov --cov-report=html:build/coverage/html --cov-report=term $(ARGS)
 
-simulation: $(VENV)/.dev ## a hostile cloud, killed workers and wrong clocks in virtual time (EXAMPLES=20000, SEED=N; ARGS goes to pytest)
+simulation: $(VENV)/.dev ## a hostile cloud, killed workers and wrong clocks in virtual time (EXAMPLES=20000, SEED=N, DAYS=90 of a time lapse; ARGS goes to pytest)
 	@echo "simulation: real sealers and mirrors around a cloud that does its worst"
-	@$(if $(SEED),SEED=$(SEED)) EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 --dist load tests/simulation $(ARGS)
+	@$(if $(SEED),SEED=$(SEED)) $(if $(DAYS),DAYS=$(DAYS)) EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 --dist load tests/simulation $(ARGS)
 
 hostile: $(VENV)/.dev ## a control log that lies in every way, put to the rules of trust (EXAMPLES=20000; 10 CPU minutes)
 	@echo "hostile: old, forked, withheld, reordered, duplicated and forged statements of every type"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sealwire.agents.control import Control
     from sealwire.agents.settings import Settings
+    from sealwire.keys.secrets import Secrets
 
 _log = logging.getLogger(__name__)
 _RENEW_EVERY = 600.0  # seconds between two looks at our own receiving keys
@@ -42,7 +43,7 @@ class Renewal:
 
     def __init__(self, settings: Settings, control: Control, behind: int) -> None:
         self._settings, self._control, self._behind = settings, control, behind
-        self._loaded = control.secrets  # as the vault gave them
+        self._loaded: Secrets | None = control.secrets  # as the vault gave them: until they were judged, no longer
         self.restored = ""
         self._reads = settings.direction == "open"
         self._asked_at = 0
@@ -63,8 +64,9 @@ class Renewal:
 
     async def begin(self) -> None:
         """Announce our receiving keys after a start: those we hold, or new ones where the vault is an old backup."""
-        package = self._control.trust.packages.get(self._loaded.identity.member_id)
-        signs = restored(self._loaded, clock.now(), package, self._behind)
+        loaded, self._loaded = self._loaded or self._control.secrets, None
+        package = self._control.trust.packages.get(loaded.identity.member_id)
+        signs = restored(loaded, clock.now(), package, self._behind)
         if signs is None:
             await self.announce()
             return

@@ -26,6 +26,9 @@ def unwrap_new(trust: Trust, secrets: Secrets) -> tuple[Trust, Secrets, tuple[Ev
     for session_id, given in trust.given.items():
         if session_id in secrets.inbound:
             continue
+        if all(claim.digest in each.tried for claim in trust.claims_of(session_id) for each in given):
+            left[session_id] = given  # nothing came since they were tried
+            continue
         kept = []
         for each in given:
             session = _try(trust, each, session_id, secrets, events)

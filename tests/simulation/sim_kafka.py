@@ -100,8 +100,10 @@ class Log(Partition):
             begin -= 1
         for batch in self.batches[begin:]:
             _first, last = span(batch)
-            if last < offset or last >= end or (found and size + len(batch) > room):
+            if last < offset or last >= end:
                 continue
+            if found and size + len(batch) > room:
+                break  # what comes after it is for the next answer
             found.append(batch)
             size += len(batch)
         return found
