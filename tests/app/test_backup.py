@@ -13,8 +13,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import desk as desks
-from desk import BERLIN, DAY, HOUR, Desk
+import registry as registries
+from registry import BERLIN, DAY, HOUR, Desk
 
 from sealwire.app import backup, catchup, office
 from sealwire.app import project as projects
@@ -53,7 +53,7 @@ class Yesterday:
 
     def __init__(self, directory: Path, custody: Custody) -> None:
         self.directory, self.custody = directory, custody
-        self.desk = desks.make(directory / "acme")
+        self.desk = registries.make(directory / "acme")
         self.old, self.old_credential = self.desk.admit("old-1")
         self.gone, self.gone_credential = self.desk.admit("gone-1")
         self.spent, self.open = self.desk.ticket(life=9 * DAY), self.desk.ticket({**BERLIN, "site": "oslo"}, 9 * DAY)
@@ -95,7 +95,7 @@ def ask(desk: Desk, ticket: Ticket, name: str, identity: Identity | None = None)
 
 
 def test_a_backup_has_books_keys_and_roots_and_no_secret_in_the_clear(tmp_path: Path, words: Custody) -> None:
-    desk = desks.make(tmp_path / "acme")
+    desk = registries.make(tmp_path / "acme")
     _, credential = desk.admit("old-1")
     backup.write(desk.authority.project, tmp_path / "backup", words, 1000)
     content = (tmp_path / "backup").read_bytes()
@@ -113,7 +113,7 @@ def test_a_backup_has_books_keys_and_roots_and_no_secret_in_the_clear(tmp_path: 
 
 
 def test_a_backup_taken_while_books_are_written_is_whole(tmp_path: Path, words: Custody) -> None:
-    desk = desks.make(tmp_path / "acme")
+    desk = registries.make(tmp_path / "acme")
     stop = threading.Event()
 
     def write() -> None:
@@ -137,7 +137,7 @@ def test_a_backup_taken_while_books_are_written_is_whole(tmp_path: Path, words: 
 
 @pytest.mark.parametrize("how", ["words", "cut", "altered", "header", "foreign", "cost", "version"])
 def test_a_backup_that_cannot_be_opened_restores_nothing(tmp_path: Path, words: Custody, how: str) -> None:
-    desk = desks.make(tmp_path / "acme")
+    desk = registries.make(tmp_path / "acme")
     file = tmp_path / "backup"
     backup.write(desk.authority.project, file, words, 1000)
     content = bytearray(file.read_bytes())
@@ -167,7 +167,7 @@ def test_a_backup_that_cannot_be_opened_restores_nothing(tmp_path: Path, words: 
 
 
 def test_a_backup_overwrites_backups_alone_and_a_restore_nothing(tmp_path: Path, words: Custody) -> None:
-    desk = desks.make(tmp_path / "acme")
+    desk = registries.make(tmp_path / "acme")
     (tmp_path / "mine").write_text("a letter")
     with pytest.raises(Failure, match="it is no backup"):
         backup.write(desk.authority.project, tmp_path / "mine", words, 1000)
@@ -297,7 +297,7 @@ def test_a_forged_request_spends_no_ticket_of_restored_books(yesterday: Yesterda
 
 
 def test_what_others_sign_on_the_control_topic_is_no_news(yesterday: Yesterday, tmp_path: Path) -> None:
-    thief = desks.make(tmp_path / "thief")
+    thief = registries.make(tmp_path / "thief")
     _, credential = thief.admit("new-1")
     charter = thief.authority.charters.sign(BUILT_IN, "x", thief.now, least=9).statement
     ours = yesterday.desk.authority.project.id

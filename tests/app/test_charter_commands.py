@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from desk import Desk
+from registry import Desk
 
 from sealwire.app import charterfile
 from sealwire.app import project as projects

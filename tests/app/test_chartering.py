@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import desk as desks
-from desk import BERLIN, DAY, HOUR, Desk
+import registry as registries
+from registry import BERLIN, DAY, HOUR, Desk
 
 from sealwire.app.chartering import with_refusals
 from sealwire.app.faults import Failure
@@ -25,7 +25,7 @@ ANNA, BERT = b"a" * 32, b"b" * 32
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    return desks.make(tmp_path / "acme")
+    return registries.make(tmp_path / "acme")
 
 
 def test_each_charter_is_the_next_version_and_members_can_read_it(desk: Desk) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import desk as desks
-from desk import DAY, HOUR, MINUTE, Desk
+import registry as registries
 from fake_log import Killed
+from registry import DAY, HOUR, MINUTE, Desk
 
 from sealwire.app import project as projects
 from sealwire.app import waiting
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    return desks.make(tmp_path / "acme")
+    return registries.make(tmp_path / "acme")
 
 
 def next_root(desk: Desk, **changes: object) -> None:

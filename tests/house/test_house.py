@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,6 +155,15 @@ def test_a_module_is_read_in_one_sitting(path: Path) -> None:
 def test_a_module_says_what_it_is(path: Path) -> None:
     said = ast.get_docstring(ast.parse(path.read_text())) or ""
     assert len(said.split()) >= 3
+
+
+def test_no_two_helpers_of_tests_share_a_name() -> None:
+    helpers = Counter(
+        path.name
+        for path in (ROOT / "tests").glob("*/*.py")
+        if not path.name.startswith("test_") and path.name not in ("conftest.py", "__init__.py")
+    )
+    assert [each for each, count in helpers.items() if count > 1] == []  # the second would be taken for the first
 
 
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".lock", ".xml", ".cfg", ".example", ".service", ".sh", ""}
