@@ -305,10 +305,10 @@ class Lapse(Simulation):
                 if held:
                     name = f"session {made.outbound.number} of {made.outbound.channel} by {made.by}"
                     raise AssertionError(f"{worker.name}: {where} holds the secret of {name}: {why}")
-        for held in worker.vault.secrets.held:
-            self.register.saw("receiving key after its window", (real - held.end) / 1000)
-            if real > held.end + LIVES.receive_grace + SLACK * 1000:
-                raise AssertionError(f"{worker.name}: a receiving key of a window that ended at {held.end}")
+        for key in worker.vault.secrets.held:
+            self.register.saw("receiving key after its window", (real - key.end) / 1000)
+            if real > key.end + LIVES.receive_grace + SLACK * 1000:
+                raise AssertionError(f"{worker.name}: a receiving key of a window that ended at {key.end}")
 
     def _over(self, worker: Worker, made: Made, now: float, real: int) -> str:
         outbound = made.outbound
@@ -324,6 +324,7 @@ class Lapse(Simulation):
 
     def _look_at_rotations(self, worker: Worker, real: int) -> None:
         station, vault = worker.station, worker.vault.secrets
+        side: Any = station.side
         credential = station.control.credential
         if credential is None or not credential.valid_at(real):
             raise AssertionError(f"{worker.name}: its credential has ended")
@@ -334,9 +335,9 @@ class Lapse(Simulation):
             raise AssertionError(f"{worker.name}: its identity key is of {vault.identity.made_at}")
         if worker.seals:
             for channel, _ in CHANNELS:
-                sending = station.side.senders.current(channel)
+                sending = side.senders.current(channel)
                 if sending is None:
-                    raise AssertionError(f"{worker.name}: {channel}: {station.side.senders.waits_for(channel)}")
+                    raise AssertionError(f"{worker.name}: {channel}: {side.senders.waits_for(channel)}")
                 self.register.saw("session in use", (real - sending.outbound.made_at) / 1000)
         else:
             package = self._trusted(worker)
