@@ -60,7 +60,7 @@ class Renewal:
             self._looked = loop_now  # the start has announced them
         if self._reads and loop_now - self._looked >= _RENEW_EVERY:
             self._looked = loop_now
-            await self._renew()
+            await self._renew(always=not self._announced())
 
     async def begin(self) -> None:
         """Announce our receiving keys after a start: those we hold, or new ones where the vault is an old backup."""
@@ -74,6 +74,12 @@ class Renewal:
         _log.warning("%s", self.restored)
         if self._reads:
             await self.receiving_anew()
+
+    def _announced(self) -> bool:
+        """Tell whether others wrap for keys that we hold, as far as we see: a word may be lost, or another's stand."""
+        package = self._control.trust.packages.get(self._control.secrets.identity.member_id)
+        held = {each.receiving.public for each in self._control.secrets.held}
+        return package is not None and all(window.public in held for window in package.windows)
 
     async def announce(self) -> None:
         """Make the receiving keys that are missing and publish them: nobody knows whether the last word got out."""

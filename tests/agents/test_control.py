@@ -6,10 +6,12 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+import pytest
 from batch_made import some
 from in_loop import until
 from world import World, in_world
 
+from sealwire.agents import renewal
 from sealwire.agents.clock import now
 from sealwire.keys import keypackage, request, wire
 from sealwire.keys.reason import Reason
@@ -134,6 +136,27 @@ async def test_a_renewed_credential_is_saved_and_its_mirror_announces_again(worl
     credential = mirror.control.credential
     assert credential is not None
     assert mirror.store.secrets.credential == credential.statement
+
+
+@in_world
+async def test_receiving_keys_whose_announcement_was_lost_or_is_anothers_are_announced_again(world: World) -> None:
+    mirror = await ready(world.mirror())
+    log = world.cloud.at("acme.control")
+    await until(lambda: len(packages(world)) == 1 and mirror.control.trust.packages)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renewal, "_RENEW_EVERY", 0.0)
+        for _ in range(3):
+            await mirror.control.renewal.look()
+        assert len(packages(world)) == 1, "nothing is said twice for nothing"
+        who, project, now = mirror.store.secrets.identity, world.project, world.clock.now()
+        credential = project.read(mirror.store.secrets.credential or b"", now)
+        _, others = keypackage.renew(who, credential, project.root.project_id, (), now + 1, os.urandom)
+        world.tell(others or b"")
+        held = {each.receiving.public for each in mirror.store.secrets.held}
+        await until(lambda: len(packages(world)) == 3)
+    newest = keypackage.peek(packages(world)[-1], project.root.project_id)
+    assert {window.public for window in newest.windows} <= held
+    assert log.end >= 3
 
 
 @in_world

@@ -340,13 +340,9 @@ class Lapse(Simulation):
                     raise AssertionError(f"{worker.name}: {channel}: {side.senders.waits_for(channel)}")
                 self.register.saw("session in use", (real - sending.outbound.made_at) / 1000)
         else:
-            package = self._trusted(worker)
+            package = station.control.trust.packages[vault.identity.member_id]
             if not any(window.start <= real < window.end for window in package.windows):
                 raise AssertionError(f"{worker.name}: no receiving key of it is for now")
-
-    def _trusted(self, worker: Worker) -> Any:
-        sealer = self.alive("s")[0]
-        return sealer.station.control.trust.packages[worker.vault.secrets.identity.member_id]
 
 
 def reachable_bytes(worker: Worker) -> set[bytes]:

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 from fake_kafka import FakeAdmin
 from hand import FAULTS, Hand
 from hostile_cloud import HostileCloud
-from model import PARTS, Model
+from model import PARTS, Lied, Model
 from people import BEGIN, Vault, people
 from sim_broker import Broker, Produce
 from sim_kafka import Cluster, Reader, View, Writer
 from sim_link import Link, LocalWriter
-from virtual_loop import RUNS, Process, VirtualLoop
+from virtual_loop import NOBODY, RUNS, Process, VirtualLoop
 from world import CLOUD, LANES, Station, World, begin_site
 
-from sealwire.agents import clock, control, healer, lanes, lookout, orders, records, sealing, writer
+from sealwire.agents import clock, control, healer, lanes, lookout, mirror, orders, records, sealing, writer
+from sealwire.agents.record_opening import open_record
 from sealwire.agents.settings import Cluster as Address
 from sealwire.agents.settings import OpenRoute, SealRoute, Settings
 from sealwire.agents.single import record_batch
+from sealwire.keys import charter as charters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +62,18 @@ def _random(size: int) -> bytes:
     return running[-1].draws.randbytes(size) if running else _real_random(size)
 
 
+def _opened_by_members(side: Any, seat: Any, record: Any) -> Any:
+    """Open a record as the product does; what a member made whom the vault's charter refuses is never opened."""
+    found = open_record(side, seat, record)
+    charter, project = side.control.secrets.charter, side.project_id
+    if found is not None and charter is not None:
+        session = found.opened.session
+        since = charters.remembered(charter, project).refused_since(session.member_id)
+        if since is not None and since <= session.made_at:
+            raise Lied(f"an envelope of {session.name} was opened, who is refused since {since}")
+    return found
+
+
 def in_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have all clocks and dice of the product be those of the run that is on."""
     monkeypatch.setattr(clock, "now", _now)
@@ -67,6 +81,7 @@ def in_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "_TICK_EVERY", 4.0)
     monkeypatch.setattr(lanes, "_BEAT_EVERY", 2.0)
     monkeypatch.setattr(writer, "ProduceBatches", Produce)
+    monkeypatch.setattr(mirror, "open_record", _opened_by_members)
     monkeypatch.setattr(records.read, "__defaults__", (OPENED_CAP,))
 
 
@@ -139,6 +154,7 @@ class Worker:
         world = run.world
         site = world.berlin if self.seals else world.paris
         self.station: Station = self.process.context.run(self._make, world, site)
+        self.station.control.on_over = lambda _why: run.loop.call_soon(self._end_for_good, context=NOBODY)
         self.begun = run.loop.time()
         run.loop.create_task(self._start(), context=self.process.context)
 
@@ -173,6 +189,13 @@ class Worker:
         if lose:
             self.station.cloud_writer.lose()  # type: ignore[attr-defined]
             self.station.local_writer.lose()  # type: ignore[attr-defined]
+
+    def _end_for_good(self) -> None:
+        """Do what a process does that is refused, or whose identity is used twice."""
+        if self.alive:
+            self.run.model.twice = "a worker ended for good"
+            self.run.reach("ended_for_good")
+            self.kill(lose=False)
 
     def _count_what_it_leaves(self) -> None:
         if any(each.open and each.holder is self.link for each in self.run.world.broker.held.values()):
