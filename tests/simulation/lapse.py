@@ -58,9 +58,9 @@ MINUTE, HOUR, DAY = 60, 3600, 24 * 3600  # seconds
 CHANNELS = (("orders", 2), ("bills", 1), ("notes", 1))
 PARTS = (("orders", 0), ("orders", 1), ("bills", 0), ("notes", 0))
 MEMBERS = ("s1", "s2", "r1", "r2", "r3", "r4")
-DAYS = int(os.environ.get("DAYS", "12"))  # 90 for the measure
+DAYS = int(os.environ.get("DAYS", "8"))  # 90 for the measure
 LIVES = Lifetimes(hold_secrets=2 * DAY * 1000, identity=max(DAYS // 3, 4) * DAY * 1000)
-RETENTION = 4 * DAY  # of sealed data and sessions: longer than any absence
+RETENTION = 3 * DAY  # of sealed data and sessions: longer than any absence
 SLACK = 40 * MINUTE  # what is looked at every few minutes here may be late by that
 UNHURRIED = (
     (lanes, "_LOOK_EVERY", HOUR),

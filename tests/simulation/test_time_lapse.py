@@ -1,6 +1,6 @@
 """Weeks with members that come and go: every record once, every rotation when due, no secret past its time.
 
-Twelve days by default; `make simulation DAYS=90 ARGS="-k months"` is the measure, of some minutes.
+Eight days by default; `make simulation DAYS=90 ARGS="-k months"` is the measure, of some minutes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def lapse(seed: int, days: int, monkeypatch: pytest.MonkeyPatch) -> str:
                 run.kill(name)
                 run.register.counts["kills"] += 1
                 run.away[name] = loop.time() + dice.choice((MINUTE, 20 * MINUTE, 5 * HOUR))
-                kill_at = loop.time() + dice.uniform(8, 30) * HOUR
+                kill_at = loop.time() + dice.uniform(16, 48) * HOUR
             if loop.time() >= absent_at:
                 here = [each for each in MEMBERS if each not in run.away]
                 two = [each for each in here if sum(other[0] == each[0] for other in here) > 1]
