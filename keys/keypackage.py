@@ -173,14 +173,12 @@ def pick(package: KeyPackageFields, now: int, used: int = 0) -> tuple[int, bytes
     """Choose the receiving key to wrap for now: (window start, public key).
 
     It is the one whose window holds the sender's clock: a short window before a long one, then the later start, and
-    none that starts before `used`, the latest start that this sender has used for this reader. Raises `Rejected`
-    (expired) where there is none.
+    none that was over at `used`, the latest start that this sender has used for this reader: no clock that goes back
+    brings an old key back. (The first long window starts before the last short ones, and is needed after them.)
+    Raises `Rejected` (expired) where there is none.
     """
     live = [
-        window
-        for window in package.windows
-        if window.suite == SUITE and max(used, window.start) <= now < window.end
-        if window.start >= used
+        window for window in package.windows if window.suite == SUITE and max(used, window.start) <= now < window.end
     ]
     if not live:
         raise Rejected(Reason.EXPIRED, f"no receiving key of {package.member_id.hex()[:16]} is for {now}")

@@ -97,12 +97,20 @@ def test_the_window_that_holds_the_clock_is_picked_a_short_one_first() -> None:
     assert keypackage.pick(PACKAGE, overlap)[0] == overlap - overlap % SHORT
 
 
-def test_no_window_is_picked_that_starts_before_the_latest_used() -> None:
+def test_no_window_is_picked_by_a_clock_that_is_before_the_latest_start_used() -> None:
     start, _ = keypackage.pick(PACKAGE, NOW)
     assert keypackage.pick(PACKAGE, NOW, start)[0] == start
     with pytest.raises(Rejected) as caught:
-        keypackage.pick(PACKAGE, NOW, start + 1)
+        keypackage.pick(PACKAGE, start - 1 + SHORT, start + SHORT)
     assert caught.value.reason is Reason.EXPIRED
+
+
+def test_a_reader_that_stays_away_is_wrapped_for_in_every_hour_of_thirteen_days() -> None:
+    """The first window of a day starts before the last ones of four hours, and follows on them."""
+    used = 0
+    for hour in range(13 * 24):
+        used = max(used, keypackage.pick(PACKAGE, NOW + hour * HOUR, used)[0])
+    assert used > NOW + 12 * DAY - HOUR
 
 
 def test_a_package_whose_windows_are_over_serves_no_more() -> None:
