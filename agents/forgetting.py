@@ -63,10 +63,10 @@ class Forgetting:
             except (TimeoutError, OffsetOutOfRange, ReadRefused) as error:
                 _log.info("cursors could not be read, so what they would free stays: %s", error or "no answer")
         async with control.changing:
-            before = control.secrets
+            before, reached, now = control.secrets, self._reached(), clock.now()
             after = before.forget(
-                clock.now(),
-                done=self._words.done(self._reached()),
+                now,
+                done=self._words.done(reached) | self._words.overtaken(before.inbound.values(), reached, now),
                 keep=lives.keep,
                 hold=lives.hold_secrets,
                 receiving=control.caught_up.is_set() or self._late(),

@@ -5,7 +5,10 @@ in and every source partition that it named has a cursor at or past what it said
 not in its last word (another worker took it over), somebody else must have spoken since, and the cursor be past that
 too: what the session sealed behind its own word is then delivered, or will come in another session.
 
-A session that was ended without a last word is never done. Its secret goes by its age (`Secrets.forget`).
+A session that was ended without a last word (its worker was killed) is never done, but **overtaken** once it is over,
+other sessions have spoken since of every source partition of its channel and site, and the cursors are past that.
+Whoever seals there goes on from its own word, so what the session may have sealed beyond is sealed again. Where nobody
+went on, its secret goes by its age (`Secrets.forget`).
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sealwire.keys.source import SourcePartition
+from sealwire.keys.wire import SKEW
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from sealwire.keys.progress import Progress
     from sealwire.keys.session import InboundSession
@@ -83,6 +87,20 @@ class LastWords:
         """Give the sessions whose every envelope is delivered, by the cursors of the whole site (None: none yet)."""
         return frozenset(each for each, spoken in self.sessions.items() if self._done(each, spoken, cursors))
 
+    def overtaken(self, held: Iterable[InboundSession], cursors: Cursors, now: int) -> frozenset[bytes]:
+        """Give those of the held sessions that are over and whose channel went on without them, and was delivered."""
+        flows: dict[tuple[str, str], _Flow] = {}
+        for source, said in self.newest.items():
+            reached = (cursors.get(source) or 0) >= said.next
+            flows.setdefault((source.channel, source.site), _Flow()).add(said, delivered=reached)
+        return frozenset(
+            session.id
+            for session in held
+            if session.not_after + SKEW < now
+            and flows.get((session.channel, session.site), _NO_FLOW).went_on_after(session.not_after + SKEW)
+            and self.sessions.get(session.id, Spoken()).whole
+        )
+
     def forget(self, held: Collection[bytes]) -> LastWords:
         """Give them without the sessions whose secrets are not held any more."""
         sessions = {each: spoken for each, spoken in self.sessions.items() if each in held}
@@ -106,6 +124,25 @@ class LastWords:
                 if since.as_of <= said.as_of or cursor < since.next:
                     return False
         return True
+
+
+@dataclass
+class _Flow:
+    """The newest words on all source partitions of a channel and site: the oldest of them, and whether all are met."""
+
+    oldest: int = 1 << 62  # ms
+    delivered: bool = True
+
+    def add(self, said: Newest, *, delivered: bool) -> None:
+        self.oldest = min(self.oldest, said.as_of)
+        self.delivered = self.delivered and delivered
+
+    def went_on_after(self, ended: int) -> bool:
+        """Tell whether all of it was spoken of after that (ms, by whatever clock), and is delivered."""
+        return self.delivered and self.oldest > ended
+
+
+_NO_FLOW: Final = _Flow(delivered=False)
 
 
 def _sources(progress: Progress, session: InboundSession) -> Iterator[tuple[SourcePartition, int]]:

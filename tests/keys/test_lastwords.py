@@ -14,6 +14,7 @@ from sealwire.keys import lastwords
 from sealwire.keys.lastwords import LastWords
 from sealwire.keys.progress import PartitionProgress, Progress, State, TopicProgress
 from sealwire.keys.source import SourcePartition
+from sealwire.keys.wire import SKEW
 
 if TYPE_CHECKING:
     import pytest
@@ -55,6 +56,32 @@ def test_a_source_partition_of_which_nothing_was_sealed_needs_no_cursor() -> Non
     assert known.done({source(1): 110}) == {ONE.id}
     assert known.done({source(0): None, source(1): 110}) == {ONE.id}
     assert heard((word(1, 1, final=True), ONE)).done({}) == frozenset()
+
+
+OVER = ONE.not_after + SKEW
+
+
+def test_a_session_without_a_last_word_is_overtaken_when_others_spoke_since_and_all_is_delivered() -> None:
+    later = word(1, 120, 200, at=OVER + 1)
+    known = heard((word(1, 100), ONE), (later, TWO))
+    assert known.overtaken([ONE], {source(0): 120, source(1): 200}, OVER + 1) == {ONE.id}
+    assert known.overtaken([ONE], {source(0): 120, source(1): 200}, OVER) == frozenset()  # it may live by another clock
+    assert known.overtaken([ONE], {source(0): 119, source(1): 200}, OVER + 1) == frozenset()
+    assert known.overtaken([ONE], {source(0): 120}, OVER + 1) == frozenset()  # not named by it, and perhaps begun in it
+
+
+def test_a_session_is_not_overtaken_by_words_of_its_own_time_nor_where_one_source_partition_has_no_newer_word() -> None:
+    known = heard((word(1, 100, 100), ONE), (word(1, 120, at=OVER + 1), TWO))
+    assert known.overtaken([ONE], {source(0): 120, source(1): 100}, OVER + 1) == frozenset()
+    known = heard((word(1, 100), ONE), (word(1, 100, at=OVER), TWO))
+    assert known.overtaken([ONE], {source(0): 100}, OVER + 1) == frozenset()
+    assert heard((word(1, 100), ONE)).overtaken([ONE], {source(0): 100}, OVER + 1) == frozenset()
+
+
+def test_a_session_that_was_never_heard_of_is_overtaken_like_others_and_one_of_another_site_is_not() -> None:
+    known = heard((word(1, 5, at=OVER + 1), TWO))
+    assert known.overtaken([ONE], {source(0): 5}, OVER + 1) == {ONE.id}
+    assert known.overtaken([replace(ONE, site="oslo"), replace(ONE, channel="bills")], {}, OVER + 1) == frozenset()
 
 
 def test_a_session_without_a_last_word_is_never_done() -> None:
