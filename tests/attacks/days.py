@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import simulation
 from people import BEGIN, Vault
-from realm import Realm, enrolled, realm
+from realm import Asker, Realm, enrolled, realm
 from sim_kafka import readable
 from simulation import Simulation, Worker
 
-from sealwire.agents import lanes, own_progress, resealing, senders
+from sealwire.agents import lanes, own_progress, resealing, rotation, senders
 from sealwire.agents.single import record_batch
 from sealwire.keys import keypackage, request, session, wire
 from sealwire.keys.reason import Rejected
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pytest
     from batch_made import Made
 
+    from sealwire.keys.credential import Credential
     from sealwire.keys.keypackage import KeyPackage
     from sealwire.keys.session import OutboundSession
     from sealwire.keys.source import SourcePartition
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MINUTE = 60 * 1000  # ms
 HOUR = 60 * MINUTE
 CONTROL, SESSIONS, REQUESTS = "acme.control", "acme.sessions", "acme.requests"
+ENVELOPES = ("acme.orders", "acme.bills")
 MADE: dict[bytes, bytes] = {}
 """The secret of every session of every run: for the count of what there is to open, and for no thief."""
 
@@ -40,6 +42,7 @@ def in_long_days(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "_BEAT_EVERY", 600.0)
     monkeypatch.setattr(lanes, "_TICK_EVERY", 600.0)
     monkeypatch.setattr(resealing, "_LOOK_EVERY", 120.0)
+    monkeypatch.setattr(rotation, "_LOOK_EVERY", 600.0)
     monkeypatch.setattr(simulation, "people", realm)
     start = session.start
 
@@ -49,13 +52,6 @@ def in_long_days(monkeypatch: pytest.MonkeyPatch) -> None:
         return outbound, statement
 
     monkeypatch.setattr(session, "start", noted)
-
-
-class Asker(NamedTuple):
-    """Whom a credential is for."""
-
-    member_id: bytes
-    public: bytes
 
 
 class Days(Simulation):
@@ -140,22 +136,25 @@ class Days(Simulation):
 
     def admit(self, who: Asker, name: str, site: str) -> None:
         """Sign a member's next credential, and publish it."""
-        now = self.now()
-        statement = self.realm.project.admit(who, name, site, now, now)  # type: ignore[arg-type]
-        self.known[who.member_id] = self.realm.project.read(statement, now)
-        self.tell(CONTROL, statement, b"member/" + who.member_id.hex().encode())
+        self._publish(self.realm.admit(who, name, site, self.now(), self.charter_version))
 
     def newcomer(self, name: str, site: str) -> Worker:
         """Admit somebody new, and start its worker."""
-        _who, statement, secrets = enrolled(self.realm.project, name, site, self.now())
-        credential = self.realm.project.read(statement, self.now())
-        self.known[credential.member_id] = credential
-        self.tell(CONTROL, statement, b"member/" + credential.member_id.hex().encode())
+        mine, secrets = enrolled(self.realm, name, site, self.now(), self.charter_version)
+        self._publish(mine)
         self.vaults[name] = Vault(secrets)
         return self.begin(name)
+
+    def _publish(self, signed: Credential) -> None:
+        self.known[signed.member_id] = signed
+        self.tell(CONTROL, signed.statement, b"member/" + signed.member_id.hex().encode())
 
     def refuse(self, member_id: bytes, since: int) -> None:
         """Sign the next charter, which refuses a member since then (ms)."""
         self.refusals[member_id] = since
+        self.sign_charter()
+
+    def sign_charter(self, max_age: int = 0) -> None:
+        """Sign and publish the next charter."""
         self.charter_version += 1
-        self.tell(CONTROL, self.realm.charter(self.now(), self.charter_version, self.refusals), b"charter")
+        self.tell(CONTROL, self.realm.charter(self.now(), self.charter_version, self.refusals, max_age), b"charter")

@@ -5,18 +5,27 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 from people import BEGIN, DAY, Vault
-from world import YEAR, Project
+from world import BEFORE, YEAR, Project
 
-from sealwire.keys import charter, identity, keypackage, primitives, root
+from sealwire.keys import charter, credential, identity, keypackage, primitives, root
 from sealwire.keys.charter import BUILT_IN, CharterFields, Refusal
 from sealwire.keys.primitives import ReceivingKey, SigningKey
+from sealwire.keys.root import RootFields
 from sealwire.keys.secrets import Secrets
 
 if TYPE_CHECKING:
-    from sealwire.keys.identity import Identity
+    from sealwire.keys.credential import Credential
+
+
+class Asker(NamedTuple):
+    """Whom a credential is for."""
+
+    member_id: bytes
+    public: bytes
 
 
 @dataclass
@@ -34,6 +43,30 @@ class Realm:
         """What a member remembers in the beginning."""
         return Vault(self.members[name][1])
 
+    def admit(self, who: Asker, name: str, site: str, now: int, charter_version: int) -> Credential:
+        """Sign a member's next credential."""
+        project = self.project
+        serial = project.serials[who.member_id] = project.serials.get(who.member_id, 0) + 1
+        statement = credential.make(
+            project.root,
+            project.authority,
+            member_id=who.member_id,
+            identity_key=who.public,
+            name=name,
+            attributes={"role": "member", "site": site},
+            serial=serial,
+            now=now,
+            admitted=BEFORE,  # before the records that the simulation makes, or none of them is sealed again
+            charter_version=charter_version,
+        )
+        return project.read(statement, now)
+
+    def root_without_escrow(self, now: int) -> bytes:
+        """Sign the next root, which names nobody in escrow."""
+        known = self.project.root
+        fields = RootFields(*(getattr(known, name) for name in RootFields.__struct_fields__))
+        return root.make_next(known, msgspec.structs.replace(fields, escrow=(), made_at=now), self.offline[:2])
+
     def charter(self, now: int, version: int, refusals: dict[bytes, int], max_age: int = 0) -> bytes:
         """Sign a charter that refuses these members since then (ms)."""
         fields = CharterFields(
@@ -49,16 +82,15 @@ class Realm:
         return charter.make(self.project.root, self.project.authority, fields)
 
 
-def enrolled(project: Project, name: str, site: str, now: int) -> tuple[Identity, bytes, Secrets]:
+def enrolled(made: Realm, name: str, site: str, now: int, charter_version: int = 0) -> tuple[Credential, Secrets]:
     """Admit somebody who was not there before."""
-    who = identity.create(os.urandom, now)
-    statement = project.admit(who, name, site, now, now)
-    secrets = Secrets.begin(who).asked(project.root.project_id, project.root_bytes, b"").admitted(statement)
+    who, project = identity.create(os.urandom, now), made.project
+    mine = made.admit(Asker(who.member_id, who.public), name, site, now, charter_version)
+    secrets = Secrets.begin(who).asked(project.root.project_id, project.root_bytes, b"").admitted(mine.statement)
     if site == "paris":
-        mine = project.read(statement, now)
         held, _package = keypackage.renew(who, mine, project.root.project_id, (), now, os.urandom)
         secrets = secrets.holding(held)
-    return who, statement, secrets
+    return mine, secrets
 
 
 @cache
@@ -71,7 +103,7 @@ def realm() -> Realm:
     )
     made = Realm(Project(authority, statement, root.read_first(statement)), offline, escrow)
     for name, site in (("s1", "berlin"), ("s2", "berlin"), ("r1", "paris"), ("r2", "paris")):
-        _who, credential, secrets = enrolled(made.project, name, site, BEGIN)
+        mine, secrets = enrolled(made, name, site, BEGIN)
         made.members[name] = (site, secrets)
-        made.credentials.append(credential)
+        made.credentials.append(mine.statement)
     return made

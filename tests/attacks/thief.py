@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loot import Loot
 
     from sealwire.keys.grant import Grant
+    from sealwire.keys.primitives import ReceivingKey
     from sealwire.keys.session import SessionFields
 
 
@@ -63,6 +64,8 @@ class Thief:
         self.sessions: dict[bytes, list[Said]] = {}
         self.grants: dict[bytes, list[Grant]] = {}
         self.envelopes: list[tuple[str, int, bytes]] = []
+        self._words: dict[bytes, tuple[bytes, ...]] = {}  # which sessions commit to each word that was stolen
+        self._tried: dict[tuple[bytes, bytes, bytes], bytes | None] = {}  # what each key made of each grant
         self.public: set[bytes] = {project_id}  # words of 32 bytes that are no secret
         for topic, partition, batch in given:
             for value in readable(batch):
@@ -87,26 +90,36 @@ class Thief:
 
     def secrets(self, loot: Loot) -> dict[bytes, bytes]:
         """Every session secret that the loot holds, or that its receiving keys unwrap from any grant."""
-        words = (loot.words | set(loot.sessions.values())) - self.public
-        found = {}
+        found: dict[bytes, bytes] = {}
+        for word in (loot.words | set(loot.sessions.values())) - self.public:
+            found |= dict.fromkeys(self._committed(word), word)
         for session_id, claims in self.sessions.items():
-            for said in claims:
-                candidates = [*words, *self._unwrapped(said, loot)]
-                true = [secret for secret in candidates if commits(said, self.project_id, secret)]
-                if true:
-                    found[session_id] = true[0]
+            for said in claims if session_id not in found else ():
+                for each in self._unwrapped(said, loot):
+                    if commits(said, self.project_id, each):
+                        found[session_id] = each
         return found
+
+    def _committed(self, word: bytes) -> tuple[bytes, ...]:
+        """Tell which sessions commit to this word as their secret."""
+        if word not in self._words:
+            self._words[word] = tuple(
+                session_id
+                for session_id, claims in self.sessions.items()
+                if any(commits(said, self.project_id, word) for said in claims)
+            )
+        return self._words[word]
 
     def _unwrapped(self, said: Said, loot: Loot) -> list[bytes]:
         found = []
         for each in self.grants.get(said.fields.id, ()):
             info = bound(said, self.project_id, each)
             for receiving in loot.receiving:
-                TALLY["grants unwrapped, or not"] += 1
-                try:
-                    found.append(primitives.hpke_unwrap(receiving, info, each.enc, each.ciphertext))
-                except Rejected:
-                    continue
+                known = (receiving.seed, info, each.enc)
+                if known not in self._tried:
+                    self._tried[known] = unwrapped(receiving, info, each)
+                secret = self._tried[known]
+                found += [secret] if secret is not None else []
         return found
 
     def open(self, loot: Loot) -> list[Seen]:
@@ -128,6 +141,15 @@ class Thief:
                 opened.append(Seen(inner.sealed_at, said.fields.id, topic, partition, inner.first, inner.next))
         TALLY["envelopes opened"] += len(opened)
         return opened
+
+
+def unwrapped(receiving: ReceivingKey, info: bytes, given: Grant) -> bytes | None:
+    """Try a stolen receiving key on a grant."""
+    TALLY["grants tried with a receiving key"] += 1
+    try:
+        return primitives.hpke_unwrap(receiving, info, given.enc, given.ciphertext)
+    except Rejected:
+        return None
 
 
 def bound(said: Said, project_id: bytes, given: Grant) -> bytes:
