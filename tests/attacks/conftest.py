@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how much was tried."""
     if TALLY:
-        terminalreporter.section("what thieves tried")
+        terminalreporter.section(f"what thieves tried, SEED={os.environ['SEED']}")
         for name, count in sorted(TALLY.items()):
             terminalreporter.write_line(f"{name:34}{count:12,}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOOK = 10 * MINUTE  # ms: how often a worker looks for what is to be erased
 WINDOW = 28 * HOUR + LOOK + 5 * MINUTE  # a window of four hours, the day's grace, a look, and two clocks
-SESSION = HOUR + 5 * MINUTE  # a session's longest life, and two clocks
+SESSION = HOUR + (5 + 2) * MINUTE  # a session's longest life, two clocks, and a look
 
 
 @dataclass

@@ -35,6 +35,12 @@ def test_every_row_names_a_test_or_says_not_yet(table: str) -> None:
     assert [row[0] for row in found if not TEST_ID.search(row[-1]) and "**not yet**" not in row[-1]] == []
 
 
+def test_every_claim_of_the_article_names_a_test() -> None:
+    found = rows(README, "article")
+    assert len(found) > 10
+    assert [claim for claim, shown in found if not TEST_ID.search(shown) or "**not yet**" in shown] == []
+
+
 def test_its_promises_are_those_of_the_readme() -> None:
     table = README.split("| promise |")[1].split("\n\n")[0].splitlines()[2:]
     assert [row[0] for row in rows(SECURITY, "promises")] == [line.split("|")[1].strip() for line in table]
