@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,7 @@ class Days(Simulation):
 
     def newcomer(self, name: str, site: str) -> Worker:
         """Admit somebody new, and start its worker."""
-        mine, secrets = enrolled(self.realm, name, site, self.now(), self.charter_version)
+        mine, secrets = enrolled(self.realm, name, site, self.now(), os.urandom, self.charter_version)
         self._publish(mine)
         self.vaults[name] = Vault(secrets)
         return self.begin(name)

@@ -41,7 +41,7 @@ class Heist:
 
 def heist(before: float, after: float) -> Heist:
     """Run for hours before and after a theft at a random moment; the same again with the same SEED."""
-    dice = random.Random(os.environ["SEED"])
+    dice = random.Random(f"{os.environ['SEED']} heist {before}")
     run = Days(dice.randrange(1 << 32))
     for name in ("s1", "r1"):
         run.begin(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import cache
+from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ from sealwire.keys.secrets import Secrets
 
 if TYPE_CHECKING:
     from sealwire.keys.credential import Credential
+    from sealwire.keys.primitives import Random as Draws
 
 
 class Asker(NamedTuple):
@@ -82,28 +84,34 @@ class Realm:
         return charter.make(self.project.root, self.project.authority, fields)
 
 
-def enrolled(made: Realm, name: str, site: str, now: int, charter_version: int = 0) -> tuple[Credential, Secrets]:
+def enrolled(
+    made: Realm, name: str, site: str, now: int, random: Draws, charter_version: int = 0
+) -> tuple[Credential, Secrets]:
     """Admit somebody who was not there before."""
-    who, project = identity.create(os.urandom, now), made.project
+    who, project = identity.create(random, now), made.project
     mine = made.admit(Asker(who.member_id, who.public), name, site, now, charter_version)
     secrets = Secrets.begin(who).asked(project.root.project_id, project.root_bytes, b"").admitted(mine.statement)
     if site == "paris":
-        held, _package = keypackage.renew(who, mine, project.root.project_id, (), now, os.urandom)
+        held, _package = keypackage.renew(who, mine, project.root.project_id, (), now, random)
         secrets = secrets.holding(held)
     return mine, secrets
 
 
 @cache
 def realm() -> Realm:
-    """Two sealers in Berlin, two mirrors in Paris: made once, as keys are dear."""
-    offline = [SigningKey.from_seed(os.urandom(32)) for _ in range(3)]
-    authority, escrow = SigningKey.from_seed(os.urandom(32)), ReceivingKey.create(os.urandom)
+    """Two sealers in Berlin, two mirrors in Paris: made once, as keys are dear.
+
+    Their dice are no run's: one of the same seed would draw what is a receiving key here for a session secret there.
+    """
+    draw = Random(f"{os.environ['SEED']} realm").randbytes
+    offline = [SigningKey.from_seed(draw(32)) for _ in range(3)]
+    authority, escrow = SigningKey.from_seed(draw(32)), ReceivingKey.create(draw)
     statement = root.make_first(
         "acme", offline, 2, [(authority.public, BEGIN + YEAR)], [("safe", escrow.public)], BEGIN - DAY
     )
     made = Realm(Project(authority, statement, root.read_first(statement)), offline, escrow)
     for name, site in (("s1", "berlin"), ("s2", "berlin"), ("r1", "paris"), ("r2", "paris")):
-        mine, secrets = enrolled(made, name, site, BEGIN)
+        mine, secrets = enrolled(made, name, site, BEGIN, draw)
         made.members[name] = (site, secrets)
         made.credentials.append(mine.statement)
     return made

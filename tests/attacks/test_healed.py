@@ -186,3 +186,12 @@ def test_a_charter_that_the_cloud_keeps_back_stops_sealing_when_it_is_older_than
     seen = opened(run, stolen, thief.loot)
     assert [each for each in seen if each.sealed_at > refused_at + HOUR + MINUTE] == []
     assert not [each for each in opened(run, loot.Loot(sessions=dict(MADE))) if each.sealed_at > refused_at + 2 * HOUR]
+
+
+def test_a_reader_whose_thief_announces_keys_ends_and_says_that_its_identity_is_in_use_twice(run: Days) -> None:
+    thief, _stolen = stolen_from(run, "r1")
+    (reader,) = run.alive("r")
+    run.let(600)
+    thief.announce()
+    run.let(60)
+    assert "identity in use twice" in reader.station.control.over
