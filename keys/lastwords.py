@@ -89,16 +89,19 @@ class LastWords:
 
     def overtaken(self, held: Iterable[InboundSession], cursors: Cursors, now: int) -> frozenset[bytes]:
         """Give those of the held sessions that are over and whose channel went on without them, and was delivered."""
-        flows: dict[tuple[str, str], _Flow] = {}
+        rows: dict[tuple[str, str], list[tuple[int, bool]]] = {}
         for source, said in self.newest.items():
             reached = (cursors.get(source) or 0) >= said.next
-            flows.setdefault((source.channel, source.site), _Flow()).add(said, delivered=reached)
+            rows.setdefault((source.channel, source.site), []).append((said.as_of, reached))
+        # How old the oldest word of a channel and site is, where all that was said is delivered.
+        went_on = {where: min(said)[0] for where, said in rows.items() if all(reached for _, reached in said)}
         return frozenset(
             session.id
             for session in held
             if session.not_after + SKEW < now
-            and flows.get((session.channel, session.site), _NO_FLOW).went_on_after(session.not_after + SKEW)
-            and self.sessions.get(session.id, Spoken()).whole
+            if (where := (session.channel, session.site)) in went_on
+            if went_on[where] > session.not_after + SKEW  # by whatever clock
+            if session.id not in self.sessions or self.sessions[session.id].whole
         )
 
     def forget(self, held: Collection[bytes]) -> LastWords:
@@ -124,25 +127,6 @@ class LastWords:
                 if since.as_of <= said.as_of or cursor < since.next:
                     return False
         return True
-
-
-@dataclass
-class _Flow:
-    """The newest words on all source partitions of a channel and site: the oldest of them, and whether all are met."""
-
-    oldest: int = 1 << 62  # ms
-    delivered: bool = True
-
-    def add(self, said: Newest, *, delivered: bool) -> None:
-        self.oldest = min(self.oldest, said.as_of)
-        self.delivered = self.delivered and delivered
-
-    def went_on_after(self, ended: int) -> bool:
-        """Tell whether all of it was spoken of after that (ms, by whatever clock), and is delivered."""
-        return self.delivered and self.oldest > ended
-
-
-_NO_FLOW: Final = _Flow(delivered=False)
 
 
 def _sources(progress: Progress, session: InboundSession) -> Iterator[tuple[SourcePartition, int]]:

@@ -70,6 +70,12 @@ def copies() -> Copies:
     run = Days(dice.randrange(1 << 32))
     found = Copies(run, [])
     back, ran = {"s1": 0.0, "r1": 0.0}, {}
+    run.begin("s1")
+    run.begin("r1")
+    for part in range(3):  # a session that will never have a last word, and everything in it delivered
+        run.send(part, 1, 0)
+    run.let(60)
+    run.alive("s1")[0].kill(lose=False)
     for _ in range(MOMENTS):
         for name, at in back.items():
             runs = any(worker.name == name for worker in run.alive())

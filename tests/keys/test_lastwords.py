@@ -78,6 +78,20 @@ def test_a_session_is_not_overtaken_by_words_of_its_own_time_nor_where_one_sourc
     assert heard((word(1, 100), ONE)).overtaken([ONE], {source(0): 100}, OVER + 1) == frozenset()
 
 
+def test_a_session_is_overtaken_where_nothing_was_sealed_at_all_and_not_where_the_first_offset_is_still_to_come() -> (
+    None
+):
+    assert heard((word(1, 0, at=OVER + 1), TWO)).overtaken([ONE], {}, OVER + 1) == {ONE.id}
+    assert heard((word(1, 1, at=OVER + 1), TWO)).overtaken([ONE], {source(0): None}, OVER + 1) == frozenset()
+
+
+def test_a_session_of_which_too_much_was_said_to_be_kept_is_not_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lastwords, "MOST", 1)
+    known = heard((word(1, 1, 1), ONE), (word(1, 1, at=OVER + 1), TWO))
+    assert known.overtaken([ONE], {source(0): 1}, OVER + 1) == frozenset()
+    assert known.overtaken([replace(ONE, id=seeded("three"))], {source(0): 1}, OVER + 1) == {seeded("three")}
+
+
 def test_a_session_that_was_never_heard_of_is_overtaken_like_others_and_one_of_another_site_is_not() -> None:
     known = heard((word(1, 5, at=OVER + 1), TWO))
     assert known.overtaken([ONE], {source(0): 5}, OVER + 1) == {ONE.id}
