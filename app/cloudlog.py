@@ -160,7 +160,8 @@ class CloudLog:
                 error = message.error() if message is not None else self._failed
                 if message is not None and error is None:
                     self._say_back()
-                    end = end if end >= 0 else read.get_watermark_offsets(place, cached=True)[1]
+                    if to_end and end < 0:
+                        end = read.get_watermark_offsets(place, cached=True)[1]
                     yield (record := record_of(message))
                     if to_end and 0 <= end <= record.offset + 1:
                         return
