@@ -31,7 +31,7 @@ class Room(NamedTuple):
     @property
     def words(self) -> str:
         """Say how much is taken, as far as it is known."""
-        return f"{self.most} are allowed" if self.most == self.alone else "fewer are allowed (how many, we may not ask)"
+        return f"{self.most} are allowed" if self.most == self.alone else "fewer are allowed (how many, it did not tell us)"
 
 
 class Rooms:
@@ -58,10 +58,7 @@ class Rooms:
         The topic is asked for its setting, where we may ask.
         """
         found = await self._settings(topic)
-        limit = 0
-        with suppress(TypeError, ValueError):
-            limit = int((found or {}).get(_SETTING, 0))
-        before = self.of(topic)
+        limit, before = _limit(found), self.of(topic)
         if 0 < limit < size:
             self._rooms[topic] = Room(limit, limit)
         else:  # somebody else may have learned meanwhile to cut smaller
@@ -75,14 +72,15 @@ class Rooms:
     async def changed(self, topic: str) -> bool:
         """Tell whether what a topic refused is worth another try: it has other settings than before.
 
-        Or it was not looked at before, or cannot be asked for a while, or a day passed. What a refusal taught is
-        forgotten then.
+        Or it was not looked at before, or cannot be asked for a while, or tells now what could only be guessed at the
+        refusal, or a day passed. What a refusal taught is forgotten then.
         """
         now = asyncio.get_running_loop().time()
-        found = await self._settings(topic)
+        found, room = await self._settings(topic), self.of(topic)
         before, since = self._seen.get(topic, (None, -_ANYWAY_EVERY))
         same = found == before and now - since < (self._unasked_every if found is None else _ANYWAY_EVERY)
-        if same:
+        guessed = topic in self._rooms and room.most < room.alone
+        if same and not (guessed and 0 < _limit(found) <= room.alone):
             return False
         self._seen[topic] = (found, now)
         self._rooms.pop(topic, None)
@@ -94,3 +92,10 @@ class Rooms:
             return await self._admin.config(topic)
         except (ClusterAway, ClusterRefused):
             return None
+
+
+def _limit(settings: Mapping[str, str] | None) -> int:
+    """Find how large a batch a topic takes, in bytes; 0 where it is not told."""
+    with suppress(TypeError, ValueError):
+        return int((settings or {}).get(_SETTING, 0))
+    return 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kafka
 
-TOPIC = "parcels"
+TOPIC = "crates"
 
 
 def fill(cluster: KafkaCluster, first: int, after: int) -> None:
