@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Tests hand over what is wrong on purpose, and reach for names where the code under test has them.
 TESTS_MAY := --implicit-reexport --no-warn-unused-ignores --allow-untyped-decorators \
   $(foreach code,arg-type assignment comparison-overlap index misc no-any-return str-unpack var-annotated,--disable-error-code $(code))
-NOT_KAFKA := -m "not kafka" --ignore=tests/integration -n 2 --dist loadfile
+NOT_KAFKA := -m "not kafka" --ignore=tests/integration -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check coverage simulation hostile mutants test-kafka test-kafka-full chaos lying bench-quick bench-limits lock clean java

@@ -18,6 +18,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 os.environ.setdefault("SEED", str(secrets.randbits(32)))
 
 INTEGRATION = Path(__file__).parent / "integration"
+SIMULATION = Path(__file__).parent / "simulation"
 
 
 def pytest_report_header() -> str:
@@ -27,7 +28,11 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all of tests/integration: a test there cannot be run by `make test` because somebody forgot the mark."""
+    """Mark all of tests/integration: a test there cannot be run by `make test` because somebody forgot the mark.
+
+    Files that take longest come first: the last one would keep one process busy while the other has nothing left.
+    """
     for item in items:
         if INTEGRATION in item.path.parents:
             item.add_marker(pytest.mark.kafka)
+    items.sort(key=lambda item: SIMULATION not in item.path.parents)

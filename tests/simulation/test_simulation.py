@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SEED = int(os.environ["SEED"])
-EXAMPLES = int(os.environ.get("EXAMPLES", "1000"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "600"))
 AT_ONCE = 100  # examples of one test
 STEPS = 25
 
