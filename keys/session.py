@@ -109,6 +109,7 @@ class InboundSession:
     credential_not_after: int  # ms
     credential_serial: int
     number: int
+    credential_signer: bytes | None = None  # digest of the authority key; None out of a vault that does not know it
 
     def encode(self) -> bytes:
         """Write it for the vault, its secret included."""
@@ -116,11 +117,12 @@ class InboundSession:
 
     @classmethod
     def decode(cls, encoded: bytes) -> InboundSession:
-        """Read what `encode` wrote, or raise `Rejected` (malformed)."""
-        return cls(**msgspec.structs.asdict(wire.unpack(encoded, _STORED)))
+        """Read what `encode` wrote, or a former release, or raise `Rejected` (malformed)."""
+        former = encoded.startswith(_FORMER_HEAD)
+        return cls(**msgspec.structs.asdict(wire.unpack(encoded, _FORMER if former else _STORED)))
 
 
-class _Stored(Fields, frozen=True):
+class _Former(Fields, frozen=True):
     id: wire.Id
     secret: wire.Id
     suite: wire.U8
@@ -139,7 +141,13 @@ class _Stored(Fields, frozen=True):
     number: wire.Serial
 
 
+class _Stored(_Former, frozen=True):
+    credential_signer: wire.Id | None
+
+
 _DECODER: Final = msgspec.msgpack.Decoder(SessionFields)
+_FORMER: Final = msgspec.msgpack.Decoder(_Former)
+_FORMER_HEAD: Final = b"\xdc\x00\x10"  # an array of sixteen
 _STORED: Final = msgspec.msgpack.Decoder(_Stored)
 
 
@@ -276,4 +284,5 @@ def _inbound(said: Claim | OutboundSession, secret: bytes, verifying_key: bytes,
         credential_not_after=sender.not_after,
         credential_serial=sender.serial,
         number=said.number,
+        credential_signer=sender.signer,
     )

@@ -178,8 +178,9 @@ class Trust:
     def may_produce(self, inbound: InboundSession, cloud_topic: str, now: int) -> None:
         """Check that the session's sender may send to its channel through this cloud topic, or raise `Rejected`.
 
-        Reasons: other-project, ahead, refused-member, expired (the credential, when the session was made),
-        not-authorised (by policy, or a suite or format below the charter's least). That the site of the credential is
+        Reasons: other-project, ahead, unknown-signer and distrusted (the authority key that admitted it, by now),
+        refused-member, expired (the credential, when the session was made), not-authorised (by policy, or a suite or
+        format below the charter's least). That the site of the credential is
         the source partition's is for opening to check (`inbound.site`). Judged once per session and cloud topic.
         """
         if inbound.made_at > now + SKEW:
@@ -188,10 +189,19 @@ class Trust:
         if key not in self.judged:
             if len(self.judged) >= _MEMO_MOST:
                 self.judged.clear()
-            self.judged[key] = self._judge(inbound, cloud_topic)
+            self.judged[key] = self._judge_signer(inbound) or self._judge(inbound, cloud_topic)
         refusal = self.judged[key]
         if refusal is not None:
             raise Rejected(refusal.reason, refusal.detail)
+
+    def _judge_signer(self, inbound: InboundSession) -> Rejected | None:
+        signer, date = inbound.credential_signer, inbound.credential_not_before
+        try:
+            if signer is not None:
+                self.root.authority(signer, date, date)  # that it has ended since takes nothing back
+        except Rejected as refusal:
+            return Rejected(refusal.reason, refusal.detail)  # without its frames: the session's secret is in them
+        return None
 
     def _judge(self, inbound: InboundSession, cloud_topic: str) -> Rejected | None:
         if inbound.project_id != self.project_id:

@@ -6,11 +6,12 @@ import msgspec
 import pytest
 from statement_world import ANNA, AUTHORITY, BERT, DAY, HOUR, NOW, OFFLINE, ROOT, YEAR, Draws, signing
 
-from sealwire.keys import charter, credential, identity, keypackage, root
+from sealwire.keys import charter, credential, identity, keypackage, root, session
 from sealwire.keys.charter import BUILT_IN, Refusal
 from sealwire.keys.primitives import ED25519, SigningKey
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.root import RootFields
+from sealwire.keys.secrets import Secrets
 from sealwire.keys.trust import Trust
 
 MALLORY = identity.create(Draws("mallory"), NOW)
@@ -79,6 +80,25 @@ def test_a_thief_of_the_authoritys_key_is_whoever_it_likes_until_the_next_root()
     known, _events = known.learn([mallory, anew, package, package_of(mallory, NOW)], NOW + HOUR)
     assert not is_reader(known, MALLORY.member_id)
     assert is_reader(known, BERT.id)
+
+
+@pytest.mark.parametrize("taken_away", ["named no more", "distrusted"])
+def test_a_session_of_a_member_whom_a_stolen_authority_key_admitted_delivers_nothing_after_the_next_root(
+    taken_away: str,
+) -> None:
+    """Granted and opened while the key counted, it may have an hour to run, and its secret is kept for a week."""
+    mallory = stolen_credential(NOW)
+    outbound, statement = session.start(MALLORY, mallory, ROOT.project_id, "orders", 0, 1, NOW, Draws("hers"))
+    claim = session.read(statement, ROOT.project_id, lambda inner: credential.read(inner, ROOT, NOW), NOW)
+    opened = Secrets.decode(BERT.secrets.remember(session.proven(claim, outbound.secret)).encode()).inbound[outbound.id]
+    known = trust(mallory)
+    known.may_produce(opened, "acme.orders", NOW)
+    both = (*ROOT.authority_keys, (ED25519, NEXT.public, NOW + YEAR))
+    distrusting = {"authority_keys": both, "distrusted": ((AUTHORITY.public, 0),)}
+    known, _events = known.learn([next_root(**(distrusting if taken_away == "distrusted" else {}))], NOW + HOUR)
+    with pytest.raises(Rejected) as refused:
+        known.may_produce(opened, "acme.orders", NOW + HOUR)
+    assert refused.value.reason in {Reason.DISTRUSTED, Reason.UNKNOWN_SIGNER}
 
 
 @pytest.mark.parametrize("since", [0, NOW])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import hmac
 from typing import TYPE_CHECKING
@@ -113,6 +114,14 @@ def test_a_session_goes_into_a_vault_and_comes_back() -> None:
     assert InboundSession.decode(inbound.encode()) == inbound
     with pytest.raises(Rejected):
         InboundSession.decode(inbound.encode()[:-1])
+
+
+def test_a_session_that_a_former_release_put_into_a_vault_comes_back_without_the_key_that_admitted_its_sender() -> None:
+    inbound = session.proven(CLAIM, OUTBOUND.secret)
+    fields = msgspec.msgpack.decode(inbound.encode())
+    former = InboundSession.decode(msgspec.msgpack.encode(fields[:-1]))
+    assert former == dataclasses.replace(inbound, credential_signer=None)
+    assert InboundSession.decode(former.encode()) == former
 
 
 def test_sessions_show_no_secret() -> None:
