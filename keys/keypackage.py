@@ -150,6 +150,17 @@ def long_over(credential: CredentialFields, now: int) -> bool:
     return credential.not_after + LONG_OVER < now
 
 
+def outlived(package: KeyPackageFields, credential: CredentialFields, now: int) -> bool:
+    """Tell whether a package is older than the credential that it was made under can be, whichever is known by now.
+
+    A credential holds at its package's date, and for no longer than the member's present one does. Renewals that are
+    shown without the newer packages bring no receiving key back that was replaced.
+    """
+    if package.serial == credential.serial:
+        return False  # as long as that one holds
+    return package.made_at + credential.not_after - credential.not_before < now
+
+
 def read(
     statement: bytes, project_id: bytes, credential: CredentialFields, now: int, verify: Verify | None = None
 ) -> KeyPackage:

@@ -115,7 +115,10 @@ class Trust:
         return learning.learn(self, statements, now, verify_many)
 
     def readers(self, channel: str, cloud_topic: str, now: int) -> tuple[tuple[bytes, KeyPackage], ...]:
-        """Give who may read there now, by member id: valid credential, consume policy, a receiving key for now."""
+        """Give who may read there now, by member id: valid credential, consume policy, a receiving key for now.
+
+        A key package of an earlier credential counts for no longer than that can have held.
+        """
         return tuple(
             (member_id, self.packages[member_id])
             for member_id in sorted(self.packages)
@@ -128,7 +131,7 @@ class Trust:
             keypackage.pick(self.packages[member_id], now)
         except Rejected:
             return False
-        return True
+        return not keypackage.outlived(self.packages[member_id], self.credentials[member_id], now)
 
     def may_read(self, member_id: bytes, channel: str, cloud_topic: str, now: int) -> tuple[int, int]:
         """Check that a member may read what the channel carries through this cloud topic now, or raise `Rejected`.

@@ -15,7 +15,7 @@ import pytest
 from days import CONTROL, ENVELOPES, HOUR, MADE, MINUTE, Days
 from impostor import Impostor
 from sim_kafka import readable
-from statement_world import BERT, DAY, NOW, ROOT
+from statement_world import BERT, DAY, NOW, ROOT, admit
 from thief import TALLY, Thief
 
 from sealwire.keys.trust import Trust
@@ -140,6 +140,15 @@ def test_a_sender_that_is_shown_the_old_key_package_alone_wraps_for_it_until_the
     known = Trust.begin(ROOT.statement, NOW).learn([BERT.credential_bytes, BERT.package], NOW)[0]
     end = BERT.credential.not_after
     assert end - NOW == 7 * DAY
+    assert [member_id for member_id, _package in known.readers("orders", "acme.orders", end)] == [BERT.id]
+    assert known.readers("orders", "acme.orders", end + 1) == ()
+
+
+def test_a_sender_that_is_shown_renewed_credentials_and_no_newer_package_wraps_for_the_old_one_for_no_longer() -> None:
+    """Its windows go on for two weeks, and so would a thief's use of them, if the reader's renewals alone came through."""
+    known, end = Trust.begin(ROOT.statement, NOW).learn([BERT.credential_bytes, BERT.package], NOW)[0], NOW + 7 * DAY
+    for serial, at in enumerate((NOW + 2 * DAY, NOW + 4 * DAY, NOW + 6 * DAY), 2):
+        known, _events = known.learn([admit(BERT.identity, "bert", serial=serial, site="paris", now=at)], at)
     assert [member_id for member_id, _package in known.readers("orders", "acme.orders", end)] == [BERT.id]
     assert known.readers("orders", "acme.orders", end + 1) == ()
 
