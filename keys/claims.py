@@ -68,18 +68,20 @@ def grant(batch: Batch, statement: bytes) -> None:
     claims = batch.claims.get(session_id, ())
     known = batch.given.get(session_id, ())
     held = {each.grant for each in known}
-    if all(each in held for each in mine):
+    fresh = [each for each in dict.fromkeys(mine) if each not in held]
+    if not fresh:
         return
     if not claims:
         raise Later(Reason.UNKNOWN_SESSION, f"session {session_id.hex()[:16]}", session=session_id)
-    if sum(each.granter == fields.granter for each in known) >= GIVEN_PER_ID:  # nobody takes the room of another
+    room = GIVEN_PER_ID - sum(each.granter == fields.granter for each in known)  # nobody takes that of another
+    if room <= 0:
         raise Rejected(Reason.TOO_MANY, f"session {session_id.hex()[:16]} has {len(known)} grants for us already")
     if fields.granter is None:
         _check_session_key(fields, frame, claims)
     else:
         *_, claim = claims  # all are of this session, and the granter's key is not theirs
         grants.check(fields, frame, claim, _granter(batch, fields.granter, claims).identity_key)
-    batch.given[session_id] = (*known, *(Given(each, fields.granter) for each in mine if each not in held))
+    batch.given[session_id] = (*known, *(Given(each, fields.granter) for each in fresh[:room]))
     batch.events.append(Granted(session_id))
 
 

@@ -471,6 +471,20 @@ def test_grants_for_us_are_bounded_per_session() -> None:
     assert refused(trust, grants(99)) is Reason.TOO_MANY
 
 
+def test_one_statement_of_many_grants_for_us_takes_no_more_room_than_many_of_one() -> None:
+    fields, _ = grant.read(GRANTS, PROJECT)
+    many = tuple(
+        msgspec.structs.replace(fields.grants[0], ciphertext=number.to_bytes(48, "big")) for number in range(grant.MOST)
+    )
+    flood = wire.write(Type.GRANTS, PROJECT, msgspec.structs.replace(fields, grants=many), [OUTBOUND.signing])
+    trust, _ = learned(mirror(), SESSION, GRANTS, flood, flood)
+    assert [each.grant for each in trust.given[OUTBOUND.id]] == [*fields.grants, *many[: claims.GIVEN_PER_ID - 1]]
+    twice = wire.write(
+        Type.GRANTS, PROJECT, msgspec.structs.replace(fields, grants=fields.grants * 2), [OUTBOUND.signing]
+    )
+    assert len(learned(mirror(), SESSION, twice)[0].given[OUTBOUND.id]) == 1
+
+
 def test_claims_in_all_are_bounded_and_the_oldest_goes_with_its_grants(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (claims.PER_ID, claims.MOST, claims.GIVEN_PER_ID) == (4, 32_768, 8)
     monkeypatch.setattr(claims, "MOST", 2)
