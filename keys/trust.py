@@ -154,12 +154,16 @@ class Trust:
             raise Rejected(Reason.NOT_AUTHORISED, f"{credential.name} may not send to {channel}")
 
     def member(self, member_id: bytes, now: int) -> Credential:
-        """Give the credential of who is a member now, or raise `Rejected`: unknown-member, expired, refused-member."""
+        """Give the credential of who is a member now, or raise `Rejected`.
+
+        Reasons: unknown-member, expired (the credential, or the authority key that signed it), refused-member.
+        """
         credential = self.credentials.get(member_id)
         if credential is None:
             raise Rejected(Reason.UNKNOWN_MEMBER, f"no credential of {identities.fingerprint(member_id)}")
         if not credential.valid_at(now):
             raise Rejected(Reason.EXPIRED, f"{credential.name}'s credential does not hold now")
+        self.root.authority(credential.signer, credential.not_before, now)  # which may have ended since it was read
         if self.refuses(member_id, now):
             raise Rejected(Reason.REFUSED_MEMBER, f"{credential.name} is refused")
         return credential

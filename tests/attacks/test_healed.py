@@ -145,7 +145,7 @@ def test_a_sender_that_is_shown_the_old_key_package_alone_wraps_for_it_until_the
 
 
 def test_a_sender_that_is_shown_renewed_credentials_and_no_newer_package_wraps_for_the_old_one_for_no_longer() -> None:
-    """Its windows go on for two weeks, and so would a thief's use of them, if the reader's renewals alone came through."""
+    """Its windows go on for two weeks, and so would a thief's use of them where the renewals alone come through."""
     known, end = Trust.begin(ROOT.statement, NOW).learn([BERT.credential_bytes, BERT.package], NOW)[0], NOW + 7 * DAY
     for serial, at in enumerate((NOW + 2 * DAY, NOW + 4 * DAY, NOW + 6 * DAY), 2):
         known, _events = known.learn([admit(BERT.identity, "bert", serial=serial, site="paris", now=at)], at)

@@ -272,6 +272,27 @@ def test_an_authority_key_that_ends_takes_no_charter_with_it() -> None:
     assert held(trust, NOW + 2 * DAY) is None
 
 
+def test_a_member_reads_and_sends_no_longer_than_the_authority_key_that_admitted_it_counts() -> None:
+    """A thief of the key gives credentials that hold for ever; a root that is withheld takes it away by its end."""
+    end = NOW + DAY
+    short = root.make_first("acme", OFFLINE, 2, [(AUTHORITY.public, end)], [], NOW)
+    known = root.read_first(short)
+    for_ever = credential.make(
+        known, AUTHORITY, member_id=BERT.id, identity_key=BERT.identity.public, name="bert", serial=1, now=NOW,
+        attributes={"role": "member", "site": "paris"}, validity=YEAR,
+    )  # fmt: skip
+    package = keypackage.announce(
+        BERT.identity, credential.peek(for_ever, known.project_id), known.project_id, BERT.held, NOW
+    )
+    trust = learned(Trust.begin(short, NOW), for_ever, package)[0]
+    assert [who for who, _ in trust.readers("orders", TOPIC, end)] == [BERT.id]
+    trust.may_send(BERT.id, "orders", TOPIC, end)
+    assert trust.readers("orders", TOPIC, end + 1) == ()
+    with pytest.raises(Rejected) as caught:
+        trust.may_send(BERT.id, "orders", TOPIC, end + 1)
+    assert caught.value.reason is Reason.EXPIRED
+
+
 # -- grants by refused members
 
 
