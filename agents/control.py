@@ -169,7 +169,7 @@ class Control:
             now = clock.now()
             trust, events = self.trust.learn(statements, now, verify_many)
             trust, secrets, opened = trust.unwrap_new(self.secrets, now)
-            news = gather((*events, *opened), secrets.raised(trust.floors), self.refused)
+            news = gather((*events, *opened), secrets, trust.floors, self.refused)
             before = self.secrets
             await self.save(news.secrets)
             self.trust = trust

@@ -11,11 +11,11 @@ from sealwire.keys.reason import Reason
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sealwire.agents.ports import Trail
     from sealwire.keys.events import Event
-    from sealwire.keys.secrets import Secrets
+    from sealwire.keys.secrets import Floor, Secrets
     from sealwire.keys.trust import Trust
 
 _log = logging.getLogger(__name__)
@@ -40,8 +40,11 @@ class News:
     fresh: set[bytes] = field(default_factory=set)
 
 
-def gather(events: Iterable[Event], secrets: Secrets, refused: Counter[str]) -> News:
-    """Go through what happened; refused statements are counted by Reason, the first few of each told in the log."""
+def gather(events: Iterable[Event], secrets: Secrets, floors: Mapping[bytes, Floor], refused: Counter[str]) -> News:
+    """Go through what happened; refused statements are counted by Reason, the first few of each told in the log.
+
+    ``floors`` are those of the Trust after it.
+    """
     news, me = News(secrets), secrets.identity.member_id
     for event in events:
         match event:
@@ -50,8 +53,8 @@ def gather(events: Iterable[Event], secrets: Secrets, refused: Counter[str]) -> 
                 # An older statement beside its newer one is what a topic not compacted yet looks like.
                 if refused[str(reason)] <= _SAMPLES and reason is not Reason.OUTDATED:
                     _log.warning("statement %s refused: %s: %s", digest.hex()[:16], reason, detail)
-            case Rooted(statement=statement):
-                news.secrets, news.members = news.secrets.rooted(statement), True
+            case Rooted(statement=statement, unproven=unproven):
+                news.secrets, news.members = news.secrets.rooted(statement, unproven), True
             case Chartered(statement=statement, changed=changed):
                 news.secrets = news.secrets.chartered(statement)
                 news.members = news.chartered = news.chartered or changed
@@ -69,6 +72,7 @@ def gather(events: Iterable[Event], secrets: Secrets, refused: Counter[str]) -> 
                 news.fresh.add(session.id)
             case _:
                 pass
+    news.secrets = news.secrets.raised(floors)  # last: a root may have let some of them sink
     return news
 
 

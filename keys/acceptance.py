@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sealwire.keys.root import Root
 
 _NO_FLOOR: Final = Floor()
+_NEVER: Final = 1 << 63  # ms: after every date
 
 
 def root(batch: Batch, statement: bytes) -> None:
@@ -62,7 +63,31 @@ def root(batch: Batch, statement: bytes) -> None:
         }
     )
     batch.given = Changing({each: given for each, given in batch.given.items() if each in batch.claims})
-    batch.events.append(Rooted(following.version, statement, tuple(each.member_id for each in dropped)))
+    unproven = _give_up_floors(batch) if _takes_away(known, following) else ()
+    batch.events.append(Rooted(following.version, statement, tuple(each.member_id for each in dropped), unproven))
+
+
+def _takes_away(former: Root, following: Root) -> bool:
+    """Tell whether a root names an authority key no more, ends it earlier, or distrusts it from an earlier time on."""
+    ends = {public: until for _, public, until in following.authority_keys}
+    before, since = dict(former.distrusted), dict(following.distrusted)
+    return any(
+        ends.get(public, -1) < until or since.get(public, _NEVER) < before.get(public, _NEVER)
+        for _, public, until in former.authority_keys
+    )
+
+
+def _give_up_floors(batch: Batch) -> tuple[bytes, ...]:
+    """Give up the floors of all members but those who are known under the new root; tell whose.
+
+    Whoever had the key that was taken away may have signed the highest serial of anybody, and no floor says whose key
+    raised it: left there, it would keep the true member out for good. What could come back by this is bounded by the
+    life of a credential, as for a reader that begins.
+    """
+    unproven = tuple(member_id for member_id in batch.floors if member_id not in batch.credentials)
+    for member_id in unproven:
+        del batch.floors[member_id]
+    return unproven
 
 
 def _stands(credential: Credential, known: Root, now: int) -> bool:

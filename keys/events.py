@@ -39,11 +39,15 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Rooted:
-    """A newer root counts. `dropped` members are no longer known under it: their authority key is distrusted."""
+    """A newer root counts. `dropped` members are no longer known under it: their authority key is distrusted.
+
+    `unproven` are the members whose floors were given up: see `acceptance.root`.
+    """
 
     version: int
     statement: bytes = field(repr=False)
     dropped: tuple[bytes, ...] = ()
+    unproven: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ class Floor(NamedTuple):
     package_serial: int = 0
     package_made_at: int = 0
 
+    def raised(self, other: Floor) -> Floor:
+        """Give the higher of each: of two key packages the one that counts, whose date may be the earlier one."""
+        return Floor(max(self.credential_serial, other.credential_serial), *max(self[1:], other[1:]))
+
 
 @dataclass(frozen=True)
 class Secrets:
@@ -103,9 +107,10 @@ class Secrets:
         """Remember sessions of our own (`session.own`), to be granted later inside a channel's backfill."""
         return replace(self, sent={**self.sent, **{session.id: session for session in sessions}})
 
-    def rooted(self, root: bytes) -> Secrets:
-        """Remember a newer root."""
-        return replace(self, root=root)
+    def rooted(self, root: bytes, unproven: Collection[bytes] = ()) -> Secrets:
+        """Remember a newer root, and no floors of the members that are `unproven` (ids) under it."""
+        floors = {member_id: floor for member_id, floor in self.floors.items() if member_id not in unproven}
+        return replace(self, root=root, floors=floors)
 
     def holding(self, held: tuple[HeldKey, ...]) -> Secrets:
         """Remember these receiving keys instead of the present ones."""
@@ -118,9 +123,9 @@ class Secrets:
         return replace(self, inbound={**self.inbound, **{session.id: session for session in sessions}})
 
     def raised(self, floors: Mapping[bytes, Floor]) -> Secrets:
-        """Raise floors (`Trust.floors`); none ever sinks."""
+        """Raise floors (`Trust.floors`); none sinks, but by `rooted`."""
         higher = {
-            member_id: Floor(*map(max, floor, self.floors.get(member_id, Floor())))
+            member_id: floor.raised(self.floors.get(member_id, Floor()))
             for member_id, floor in floors.items()
             if self.floors.get(member_id) != floor
         }

@@ -119,7 +119,8 @@ class InboundSession:
     def decode(cls, encoded: bytes) -> InboundSession:
         """Read what `encode` wrote, or a former release, or raise `Rejected` (malformed)."""
         former = encoded.startswith(_FORMER_HEAD)
-        return cls(**msgspec.structs.asdict(wire.unpack(encoded, _FORMER if former else _STORED)))
+        stored = wire.unpack(encoded, _FORMER) if former else wire.unpack(encoded, _STORED)
+        return cls(**msgspec.structs.asdict(stored))
 
 
 class _Former(Fields, frozen=True):

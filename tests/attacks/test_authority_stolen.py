@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import msgspec
 import pytest
-from statement_world import ANNA, AUTHORITY, BERT, DAY, HOUR, NOW, OFFLINE, ROOT, YEAR, Draws, signing
+from statement_world import ANNA, AUTHORITY, BERT, DAY, HOUR, NOW, OFFLINE, ROOT, YEAR, Draws, admit, signing
 
+from sealwire.agents.learned import gather
 from sealwire.keys import charter, credential, identity, keypackage, root, session
 from sealwire.keys.charter import BUILT_IN, Refusal
 from sealwire.keys.primitives import ED25519, SigningKey
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.root import RootFields
-from sealwire.keys.secrets import Secrets
+from sealwire.keys.secrets import Floor, Secrets
 from sealwire.keys.trust import Trust
 
 MALLORY = identity.create(Draws("mallory"), NOW)
@@ -21,6 +25,17 @@ NEXT = signing("the next authority")
 def trust(*statements: bytes, now: int = NOW) -> Trust:
     """What a sealer believes that was told this."""
     return Trust.begin(ROOT.statement, now).learn(statements, now)[0]
+
+
+class Worker:
+    """What believes and remembers as a worker does."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self.secrets, self.trust = secrets, Trust.begin(secrets, NOW)
+
+    def hear(self, statements: list[bytes], now: int) -> None:
+        self.trust, events = self.trust.learn(statements, now)
+        self.secrets = gather(events, self.secrets, self.trust.floors, Counter()).secrets
 
 
 def stolen_credential(not_before: int, admitted: int = 0) -> bytes:
@@ -80,6 +95,64 @@ def test_a_thief_of_the_authoritys_key_is_whoever_it_likes_until_the_next_root()
     known, _events = known.learn([mallory, anew, package, package_of(mallory, NOW)], NOW + HOUR)
     assert not is_reader(known, MALLORY.member_id)
     assert is_reader(known, BERT.id)
+
+
+@pytest.mark.parametrize("started_again", ["never", "before the root", "after the root"])
+def test_no_number_that_a_thief_of_the_authoritys_key_gave_keeps_a_member_out_after_the_next_root(
+    started_again: str,
+) -> None:
+    """It may have signed the highest serial there is for everybody; the authority's own must count again."""
+    highest = 1 << 53
+    rival = credential.make(
+        ROOT, AUTHORITY, member_id=BERT.id, identity_key=MALLORY.public, name="bert",
+        attributes={"role": "member", "site": "paris"}, serial=highest, now=NOW,
+    )  # fmt: skip
+    hers = replace(MALLORY, member_id=BERT.id)
+    _held, package = keypackage.renew(
+        hers, credential.peek(rival, ROOT.project_id), ROOT.project_id, (), NOW, Draws("rival")
+    )
+    assert package is not None
+    worker = Worker(ANNA.secrets)
+    worker.hear([BERT.credential_bytes, BERT.package, rival, package], NOW)
+    assert worker.trust.floors[BERT.id] == (highest, highest, NOW)
+    if started_again == "before the root":
+        worker = Worker(Secrets.decode(worker.secrets.encode()))
+    worker.hear([next_root()], NOW + HOUR)
+    if started_again == "after the root":
+        worker = Worker(Secrets.decode(worker.secrets.encode()))
+    anew = credential.make(
+        worker.trust.root, NEXT, member_id=BERT.id, identity_key=BERT.identity.public, name="bert",
+        attributes={"role": "member", "site": "paris"}, serial=2, now=NOW + HOUR,
+    )  # fmt: skip
+    mine = credential.peek(anew, ROOT.project_id)
+    announced = keypackage.announce(BERT.identity, mine, ROOT.project_id, BERT.held, NOW + HOUR)
+    worker.hear([rival, package, anew, announced], NOW + HOUR)
+    assert is_reader(worker.trust, BERT.id)
+    assert worker.trust.packages[BERT.id].serial == 2
+    assert worker.secrets.floors[BERT.id] == (2, 2, NOW + HOUR)
+
+
+def test_floors_of_members_stay_whom_a_key_that_still_counts_admitted() -> None:
+    both = (*ROOT.authority_keys, (ED25519, NEXT.public, NOW + YEAR))
+    renewed = admit(BERT.identity, "bert", serial=5, site="paris", now=NOW)
+    worker = Worker(ANNA.secrets)
+    worker.hear([renewed, next_root(authority_keys=both)], NOW + HOUR)
+    second = worker.trust.root
+    distrusting = root.make_next(
+        second,
+        msgspec.structs.replace(
+            RootFields(*(getattr(second, name) for name in RootFields.__struct_fields__)),
+            distrusted=((AUTHORITY.public, NOW + 1),),
+        ),
+        OFFLINE[:2],
+    )
+    worker.hear([distrusting, BERT.credential_bytes], NOW + HOUR)
+    assert worker.trust.root.version == 3
+    assert worker.trust.credentials[BERT.id].serial == worker.secrets.floors[BERT.id].credential_serial == 5
+    # One that was not heard of since a start has its floor too, as long as no key was taken away.
+    again = Worker(BERT.secrets.raised({ANNA.id: Floor(9)}))
+    again.hear([next_root(authority_keys=both), ANNA.credential_bytes], NOW + HOUR)
+    assert ANNA.id not in again.trust.credentials
 
 
 @pytest.mark.parametrize("taken_away", ["named no more", "distrusted"])

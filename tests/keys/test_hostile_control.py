@@ -63,18 +63,21 @@ class Reader:
     def hear(self, served: list[Said], now: int) -> None:
         before = self.trust
         self.trust, events = before.learn([said.statement for said in served], now)
-        secrets = self.secrets.raised(self.trust.floors)
+        secrets, gone = self.secrets, set[bytes]()
         for event in events:
             match event:
-                case Rooted(statement=statement):
-                    secrets = secrets.rooted(statement)
+                case Rooted(version=version, statement=statement, unproven=unproven):
+                    secrets = secrets.rooted(statement, unproven)
+                    assert version == 3 or not unproven
+                    gone |= {*unproven}
                 case Chartered(statement=statement):
                     secrets = secrets.chartered(statement)
                 case Admitted(credential) if credential.member_id == BERT.id:
                     secrets = secrets.admitted(credential.statement)
+        secrets = secrets.raised(self.trust.floors)
         self.trust, self.secrets, opened = self.trust.unwrap_new(secrets, now)
         self.look_at_lies(served, [*events, *opened])
-        self.look_at_what_counts(before)
+        self.look_at_what_counts(before, gone)
         self.look_at_readers(now)
 
     def restart(self, now: int) -> None:
@@ -109,12 +112,13 @@ class Reader:
     def waiting(self) -> set[bytes]:
         return {each.statement for each in self.trust.waiting.values()}
 
-    def look_at_what_counts(self, before: Trust) -> None:
+    def look_at_what_counts(self, before: Trust, gone: set[bytes]) -> None:
         trust = self.trust
         assert trust.root.version >= before.root.version
         assert trust.root.statement in TRUE_BYTES | {ROOT_BYTES}
         for member_id, floor in before.floors.items():
-            assert all(new >= old for new, old in zip(trust.floors[member_id], floor, strict=True))
+            assert member_id in gone or trust.floors[member_id] >= floor
+            assert trust.floors.get(member_id, Floor()) == self.secrets.floors.get(member_id, Floor())
         for member_id, credential in trust.credentials.items():
             assert credential.statement in TRUE_BYTES
             assert self.serials.setdefault((member_id, credential.serial), credential.statement) == credential.statement

@@ -71,8 +71,19 @@ def test_remembering_gives_the_next_value_and_leaves_the_former() -> None:
 
 def test_floors_only_rise() -> None:
     assert FULL.raised({ANNA.id: Floor(1, 1, NOW)}) is FULL
-    assert FULL.raised({ANNA.id: Floor(0, 2, 5)}).floors[ANNA.id] == Floor(1, 2, NOW)
+    assert FULL.raised({ANNA.id: Floor(0, 1, 5)}).floors[ANNA.id] == Floor(1, 1, NOW)
     assert FULL.raised({BERT.id: Floor(3)}).floors == {ANNA.id: Floor(1, 1, NOW), BERT.id: Floor(3)}
+
+
+def test_a_package_of_a_later_serial_is_remembered_with_its_own_date_though_that_is_earlier() -> None:
+    """A clock that went back between two credentials: else the package itself would be outdated after a restart."""
+    assert FULL.raised({ANNA.id: Floor(2, 2, 5)}).floors[ANNA.id] == Floor(2, 2, 5)
+
+
+def test_a_root_that_takes_a_key_away_lets_the_floors_sink_that_it_may_have_raised() -> None:
+    after = FULL.rooted(b"root 2", [ANNA.id])
+    assert (after.root, after.floors) == (b"root 2", {})
+    assert after.raised({ANNA.id: Floor(1, 0, 0)}).floors == {ANNA.id: Floor(1, 0, 0)}
 
 
 def test_a_session_that_is_done_with_or_over_for_a_week_is_forgotten() -> None:

@@ -105,6 +105,8 @@ class Known:
             each: credential for each, credential in self.credentials.items() if self._stands(credential)
         }
         self.packages = {each: package for each, package in self.packages.items() if each in self.credentials}
+        if _takes_away(known, following):
+            self.highest = {of: age for of, age in self.highest.items() if of[0] in self.credentials}
         for session, claims in list(self.claims.items()):
             self.claims[session] = {each: claim for each, claim in claims.items() if self._stands(claim[1])}
             if not self.claims[session]:
@@ -214,3 +216,14 @@ class Known:
         sent = any(sender["member"] == member for _, sender in claims.values())
         ensure(sent or me is None or me.site == granter.site, "not-authorised")
         return granter
+
+
+def _takes_away(former: Statement, root: Statement) -> bool:
+    """Whether a root names an authority key no more, ends it earlier, or distrusts it from an earlier time on."""
+    before, after = dict(former["distrusted"]), dict(root["distrusted"])
+    ends = {key: until for algorithm, key, until in root["authority_keys"] if algorithm == 1}
+    return any(
+        ends.get(key, -1) < until or (key in after and after[key] < before.get(key, after[key] + 1))
+        for algorithm, key, until in former["authority_keys"]
+        if algorithm == 1
+    )
