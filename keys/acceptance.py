@@ -48,7 +48,7 @@ def root(batch: Batch, statement: bytes) -> None:
     following = roots.read_next(statement, known)
     if following.made_at > batch.now + SKEW:
         detail = f"a root of {following.made_at}, our clock says {batch.now}"
-        raise Later(Reason.AHEAD, detail, after=following.made_at)
+        raise Later(Reason.AHEAD, detail, after=following.made_at, proven=True)
     batch.root, batch.root_awaited = following, 0  # who still names a later one is judged again
     batch.known_credentials, batch.judged = Memo(), {}
     dropped = [each for each in batch.credentials.values() if not _stands(each, following, batch.now)]
@@ -137,7 +137,7 @@ def _read_charter(batch: Batch, statement: bytes, said: CharterFields) -> Charte
     if new.root_version > batch.root.version:
         # A key that we know says that there is a newer root: until that comes, nothing is sealed and nothing delivered.
         batch.root_awaited = max(batch.root_awaited, new.root_version)
-        raise Later(Reason.OUTDATED, f"charter {new.version} needs root {new.root_version}")
+        raise Later(Reason.OUTDATED, f"charter {new.version} needs root {new.root_version}", proven=True)
     return new
 
 

@@ -15,23 +15,30 @@ if TYPE_CHECKING:
 
 MOST: Final = 1024
 MOST_BYTES: Final = 16 << 20
-_Cause = tuple[bytes | None, bytes | None, bool]
+_Cause = tuple[bytes | None, bytes | None, bool, bool]
 MOST_PER_CAUSE: Final = 4  # for want of one member's credential, or of one session's claim; and of charters
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A statement put aside: until the clock reaches `after`, or for news of a `member`, a `session` or the root."""
+    """A statement put aside: until the clock reaches `after`, or for news of a `member`, a `session` or the root.
+
+    `proven`: by the root's or the authority's hand, and few; it goes for nothing that others can make.
+    """
 
     type: Type
     statement: bytes = field(repr=False)
     after: int | None = None  # ms
     member: bytes | None = None
     session: bytes | None = None
+    proven: bool = False
 
 
 class Later(Exception):
-    """The statement cannot be judged yet. Without `after`, `member` and `session` it waits for a newer root."""
+    """The statement cannot be judged yet. Without `after`, `member` and `session` it waits for a newer root.
+
+    `proven` as `Waiting` has it.
+    """
 
     def __init__(
         self,
@@ -41,6 +48,7 @@ class Later(Exception):
         after: int | None = None,
         member: bytes | None = None,
         session: bytes | None = None,
+        proven: bool = False,
     ) -> None:
         """Say why, and what it waits for."""
         super().__init__(detail)
@@ -49,6 +57,7 @@ class Later(Exception):
         self.after = after
         self.member = member
         self.session = session
+        self.proven = proven
 
 
 class Aside:
@@ -69,7 +78,7 @@ class Aside:
             self._alike = {}
             for other, each in self.waiting.items():
                 self._alike.setdefault(_cause(each), []).append(other)
-        mine = Waiting(kind, statement, later.after, later.member, later.session)
+        mine = Waiting(kind, statement, later.after, later.member, later.session, later.proven)
         alike = self._alike.setdefault(_cause(mine), [])
         dropped = []
         if any(_cause(mine)) and len(alike) >= MOST_PER_CAUSE:
@@ -79,7 +88,7 @@ class Aside:
         self.waiting[digest] = mine
         self._bytes += len(statement)
         while len(self.waiting) > MOST or self._bytes > MOST_BYTES:
-            oldest = next(iter(self.waiting))
+            oldest = next((each for each in self.waiting if not self.waiting[each].proven), next(iter(self.waiting)))
             dropped.append(oldest)
             self._take(oldest)
         return digest, dropped
@@ -102,8 +111,11 @@ class Aside:
 
 
 def _cause(each: Waiting) -> _Cause:
-    """What is bounded together: a charter may be large, and there is only one to wait for."""
-    return each.member, each.session, each.type is Type.CHARTER
+    """What is bounded together: a charter may be large, and there is only one to wait for.
+
+    What anybody can make takes no room from what is proven.
+    """
+    return each.member, each.session, each.type is Type.CHARTER, each.proven
 
 
 def _ready(each: Waiting, now: int, news_of: Collection[bytes], new_root: bool) -> bool:  # noqa: FBT001

@@ -265,6 +265,30 @@ def test_a_root_that_only_a_distrusted_key_names_is_not_waited_for() -> None:
     assert held(other) is Reason.CHARTER_OLD
 
 
+@pytest.mark.parametrize("flood", ["charters", "roots"])
+def test_no_flood_of_what_nobody_signed_makes_a_reader_forget_that_a_newer_root_is_there(flood: str) -> None:
+    second = next_root(authority_keys=BOTH)
+    third = next_root(root.read_next(second, ROOT), authority_keys=BOTH[1:])
+    known = root.read_next(third, root.read_next(second, ROOT))
+    waiting = learned(EMPTY, said(known=known, root_version=3))[0]
+    assert held(waiting) is Reason.CHARTER_OLD
+    nobody = signing("nobody")
+    junk = [
+        said(known=known, by=nobody, root_version=9, version=number)
+        if flood == "charters"
+        else root.wire.write(
+            root.Type.ROOT,
+            PROJECT,
+            RootFields(9, bytes(32), "acme", ((ED25519, nobody.public),), 1, (), (), (), number),
+            [nobody],
+        )
+        for number in range(1, aside.MOST + 2)
+    ]
+    flooded = learned(waiting, *junk)[0]
+    assert len(flooded.waiting) <= aside.MOST
+    assert held(learned(flooded, second)[0]) is Reason.CHARTER_OLD
+
+
 def test_an_authority_key_that_ends_takes_no_charter_with_it() -> None:
     short = root.make_first("acme", OFFLINE, 2, [(AUTHORITY.public, NOW + DAY)], [], NOW)
     known = root.read_first(short)
