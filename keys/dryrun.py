@@ -130,7 +130,7 @@ def _example(pattern: str, narrower: Sequence[str], most: int, first: str) -> st
             return ""  # no name begins so
         if any(each.endswith("*") and head.startswith(each[:-1]) for each in narrower):
             continue  # whatever begins so is covered
-        if head and head not in narrower:
+        if head and head not in narrower and len(head) <= most:
             return head
         if len(head) < most:
             heads.extend(head + letter for letter in (_REST if head else first))

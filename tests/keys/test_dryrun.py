@@ -61,6 +61,7 @@ def test_a_class_that_no_name_is_in_is_left_out() -> None:
     assert Names("x*", tuple(sorted(every)), "x") in dryrun.classes(["x*", *every], 9)
     assert "x*" not in {each.pattern for each in dryrun.classes(["x*", "x", *every], 9)}
     assert [each.pattern for each in dryrun.classes(["-a", "-*", "a"], 9)] == ["*", "a"]  # no channel begins so
+    assert [each.pattern for each in dryrun.classes(["abc*", "ab*", "abcd"], 2)] == ["*", "ab*"]  # none is so long
 
 
 def test_it_says_who_may_do_what_where_before_and_after() -> None:
