@@ -31,7 +31,9 @@ class Room(NamedTuple):
     @property
     def words(self) -> str:
         """Say how much is taken, as far as it is known."""
-        return f"{self.most} are allowed" if self.most == self.alone else "fewer are allowed (how many, it did not tell us)"
+        if self.most != self.alone:
+            return "fewer are allowed (how many, it did not tell us)"
+        return f"{self.most} are allowed"
 
 
 class Rooms:

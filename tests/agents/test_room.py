@@ -32,7 +32,7 @@ class Told:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     found = Told()
-    monkeypatch.setattr(Admin, "config", lambda admin, topic: found.config(admin, topic))
+    monkeypatch.setattr(Admin, "config", lambda admin, topic: found.config(admin, topic))  # noqa: PLW0108  (a bound method is handed no Admin)
     return found
 
 
