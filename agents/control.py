@@ -126,13 +126,26 @@ class Control:
         self.caught_up.set()
 
     async def keep(self) -> None:
-        """Judge again what waits, and renew what is our own, for ever."""
+        """Look at the time, judge again what waits, and renew what is our own, for ever.
+
+        Each by itself: neither a cloud that takes no request of ours nor a disk that takes no vault keeps this worker
+        from noticing that its charter is too old.
+        """
+        async with asyncio.TaskGroup() as loops:
+            for each in (self._weigh_again(), self._judge_again(), self.renewal.keep()):
+                loops.create_task(each)
+
+    async def _weigh_again(self) -> None:
+        while True:
+            await asyncio.sleep(_JUDGE_AGAIN_EVERY)
+            self._weigh()
+
+    async def _judge_again(self) -> None:
         while True:
             await asyncio.sleep(_JUDGE_AGAIN_EVERY)
             await self._learn([])
             lacks = self.lacks() or self._lacks_charter()
             self._following.read_what_lacks(asyncio.get_running_loop().time(), lacks=lacks)
-            await self.renewal.look()
 
     async def publish(self, topic: str, statement: bytes, record_key: bytes) -> None:
         """Store a statement in a project topic; returns when the cloud has acknowledged it."""
@@ -179,14 +192,14 @@ class Control:
         if self.caught_up.is_set():
             for statement in statements:
                 self.twins.look(statement)
-        await self._tell(news)
+        self._tell(news)
 
-    async def _tell(self, news: News) -> None:
+    def _tell(self, news: News) -> None:
         ready = self.caught_up.is_set()
         if news.own_key_package and ready:
             self.twins.look_at_package()
         if news.admitted and ready:
-            await self.renewal.admitted(news.identity_replaced)
+            self.renewal.admitted(news.identity_replaced)
         if news.chartered:
             self.on_charter()
         if news.members:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sealwire.keys.secrets import Secrets
 
 _log = logging.getLogger(__name__)
+_LOOK_EVERY = 10.0  # seconds between two looks at what is due
 _RENEW_EVERY = 600.0  # seconds between two looks at our own receiving keys
 _ASK_EVERY_MS = 3600 * 1000  # between two requests for the next credential
 _ANSWER_WITHIN = 20.0  # seconds for which an order waits for the authority's answer
@@ -49,8 +50,20 @@ class Renewal:
         self._asked_at = 0
         self._looked: float | None = None
         self._came = asyncio.Event()  # a newer credential of ours
+        self._unspoken = asyncio.Event()  # one under which our key package was not announced yet
         self.trouble = ""
         self.on_identity: Callable[[], None] = lambda: None  # our identity key is another one now
+
+    async def keep(self) -> None:
+        """Renew what is due, and announce again under each newer credential of ours, for ever."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._unspoken.wait()
+            if self._unspoken.is_set():
+                self._unspoken.clear()
+                await self.announce()
+            await self.look()
 
     async def look(self) -> None:
         """Renew what is due."""
@@ -86,15 +99,18 @@ class Renewal:
         if self._reads:
             await self._renew(always=True)
 
-    async def admitted(self, identity_replaced: bool) -> None:  # noqa: FBT001
-        """Our credential is a newer one: a key package counts under the serial of the newest credential only."""
+    def admitted(self, identity_replaced: bool) -> None:  # noqa: FBT001
+        """Our credential is a newer one: a key package counts under the serial of the newest credential only.
+
+        It is announced by ``keep``: whoever learns must not wait for the cloud to take it.
+        """
         credential = self._control.credential
         if credential is not None:
             _log.info("credential %d counts, until %d", credential.serial, credential.not_after)
             what = "identity" if identity_replaced else "credential"
             key = credential.identity_key.hex()
             self._control.trail.note("rotated", what=what, serial=credential.serial, key=key)
-        await self.announce()
+        self._unspoken.set()
         self._came.set()
         self._came = asyncio.Event()
         if identity_replaced:

@@ -13,6 +13,7 @@ from in_loop import until
 from world import World, in_world
 
 from sealwire.agents import healer
+from sealwire.agents.settings import Lifetimes
 from sealwire.keys import grant, keypackage, policy, wire
 from sealwire.keys.charter import PolicyRow
 from sealwire.keys.reason import Reason
@@ -207,6 +208,39 @@ async def test_a_charter_that_is_too_old_stops_sealing_and_delivering_until_a_ne
     await until(lambda: len(world.paris.got()) == 6)
     assert world.paris.got() == some(6)
     assert sealer.control.trouble == mirror.control.trouble == ""
+
+
+@in_world
+async def test_a_cloud_that_takes_no_request_keeps_nobody_from_noticing_that_the_charter_is_too_old(world: World) -> None:
+    lives = Lifetimes(identity=10 * MINUTE)
+    sealer, mirror = world.sealer(lifetimes=lives), world.mirror(lifetimes=lives)
+    for station in (sealer, mirror):
+        await station.start()
+    await until(lambda: current(sealer))
+    Desk(world).sign(max_age=20 * MINUTE)
+    await until(lambda: [station.control.trust.charter.version for station in (sealer, mirror)] == [1, 1])
+    world.cloud.at("acme.requests").stored.clear()
+    world.clock.ahead = 11 * MINUTE
+    await until(lambda: sealer.store.secrets.following and mirror.store.secrets.following)  # and that is asked for
+    world.clock.ahead = 21 * MINUTE
+    await until(lambda: sealer.control.holding and mirror.control.holding)
+
+
+@in_world
+async def test_a_disk_that_takes_no_vault_keeps_nobody_from_noticing_that_the_charter_is_too_old(world: World) -> None:
+    sealer, _ = await world.flow()
+    Desk(world).sign(max_age=20 * MINUTE)
+    await until(lambda: sealer.control.trust.charter.version == 1)
+
+    def full(_secrets: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    sealer.store.save = full  # type: ignore[method-assign]
+    world.member("later", "rome")
+    await until(lambda: sealer.control.trouble)
+    world.clock.ahead = 21 * MINUTE
+    await until(lambda: sealer.control.holding)
+    assert current(sealer) is None
 
 
 @in_world

@@ -75,6 +75,7 @@ UNHURRIED = (
     (lookout, "_LOOK_EVERY", 10 * MINUTE),
     (orders, "_TRY_EVERY", HOUR),
     (control, "_JUDGE_AGAIN_EVERY", 25 * MINUTE),
+    (renewal, "_LOOK_EVERY", 25 * MINUTE),
     (renewal, "_RENEW_EVERY", 10 * MINUTE),
     (forgetting, "_LOOK_EVERY", 10 * MINUTE),
     (rotation, "_LOOK_EVERY", HOUR),

@@ -22,7 +22,7 @@ from sim_link import Link, LocalWriter
 from virtual_loop import NOBODY, RUNS, Process, VirtualLoop
 from world import CLOUD, LANES, Station, World, begin_site
 
-from sealwire.agents import clock, control, healer, lanes, lookout, mirror, orders, records, sealing, writer
+from sealwire.agents import clock, control, healer, lanes, lookout, mirror, orders, records, renewal, sealing, writer
 from sealwire.agents.record_opening import open_record
 from sealwire.agents.settings import Cluster as Address
 from sealwire.agents.settings import OpenRoute, SealRoute, Settings
@@ -48,6 +48,7 @@ OFTEN = (
     (lookout, "_LOOK_EVERY"),
     (orders, "_TRY_EVERY"),
     (control, "_JUDGE_AGAIN_EVERY"),
+    (renewal, "_LOOK_EVERY"),
 )
 OPENED_CAP = 1024 * 1024  # bytes that one batch may open to: a sixty-fourth, as nothing here is large but bombs
 running: list[Simulation] = []
