@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sealwire.agents import clock
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from sealwire.agents.control import Control
     from sealwire.agents.settings import Settings
-    from sealwire.keys.secrets import Secrets
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 10.0  # seconds between two looks at what is due
@@ -33,6 +33,7 @@ _FOREIGN_KEY = (
     "our credential names an identity key that is not in this vault: it is of before the key was replaced. Restore the "
     "newer vault, or enroll a new identity (sealwire enroll)"
 )
+_NOT_TAKEN = "the cloud does not take our receiving keys, so nobody wraps for them: "
 _ASKED = "asked for; the authority has not answered yet, and it counts as soon as it does"
 
 
@@ -44,7 +45,7 @@ class Renewal:
 
     def __init__(self, settings: Settings, control: Control, behind: int) -> None:
         self._settings, self._control, self._behind = settings, control, behind
-        self._loaded: Secrets | None = control.secrets  # as the vault gave them: until they were judged, no longer
+        self._loaded = control.secrets.credential  # as the vault gave it; no secret, which would outlive its rule here
         self.restored = ""
         self._reads = settings.direction == "open"
         self._asked_at = 0
@@ -73,11 +74,12 @@ class Renewal:
             self._looked = loop_now  # the start has announced them
         if self._reads and loop_now - self._looked >= _RENEW_EVERY:
             self._looked = loop_now
-            await self._renew(always=not self._announced())
+            await self._renew(always=not self._announced() or self.trouble.startswith(_NOT_TAKEN))
 
     async def begin(self) -> None:
         """Announce our receiving keys after a start: those we hold, or new ones where the vault is an old backup."""
-        loaded, self._loaded = self._loaded or self._control.secrets, None
+        # Until here nothing was made, and what was erased had ended: but for the credential it is what the vault gave.
+        loaded = replace(self._control.secrets, credential=self._loaded)
         package = self._control.trust.packages.get(loaded.identity.member_id)
         signs = restored(loaded, clock.now(), package, self._behind)
         if signs is None:
@@ -121,11 +123,10 @@ class Renewal:
 
     async def receiving_anew(self) -> str:
         """Make every receiving key anew and announce them; tells in words what came of it."""
-        await self._renew(always=True, anew=True)
+        if trouble := await self._renew(always=True, anew=True):
+            return trouble
         self._control.trail.note("rotated", what="receiving")
-        return (
-            self.trouble or f"{len(keypackage.wanted(clock.now()))} windows have new receiving keys, and are announced"
-        )
+        return f"{len(keypackage.wanted(clock.now()))} windows have new receiving keys, and are announced"
 
     async def credential_anew(self) -> str:
         """Ask for the next credential now; tells in words what came of it."""
@@ -202,12 +203,12 @@ class Renewal:
 
     # Receiving keys
 
-    async def _renew(self, *, always: bool = False, anew: bool = False) -> None:
+    async def _renew(self, *, always: bool = False, anew: bool = False) -> str:
+        """Save the receiving keys that are missing, then announce them; say in words why they are not, or ""."""
         control = self._control
         credential = control.credential
         if credential is None:
-            self._troubled(_NO_CREDENTIAL)
-            return
+            return self._troubled(_NO_CREDENTIAL)
         if self.trouble == _NO_CREDENTIAL:
             self.trouble = ""
         async with control.changing:
@@ -220,7 +221,13 @@ class Renewal:
                 await control.save(control.secrets.holding(held))
         if package is not None:
             key = b"keys/" + mine.member_id.hex().encode()
-            await control.publish(self._settings.control_topic, package, key)
+            try:
+                await control.publish(self._settings.control_topic, package, key)
+            except (Refused, Stopped) as error:
+                return self._troubled(f"{_NOT_TAKEN}{error}")
+        if self.trouble.startswith(_NOT_TAKEN):
+            self.trouble = ""
+        return ""
 
     def _troubled(self, words: str) -> str:
         if self.trouble != words:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -157,6 +159,51 @@ async def test_receiving_keys_whose_announcement_was_lost_or_is_anothers_are_ann
     newest = keypackage.peek(packages(world)[-1], project.root.project_id)
     assert {window.public for window in newest.windows} <= held
     assert log.end >= 3
+
+
+@in_world
+async def test_receiving_keys_that_the_cloud_does_not_take_are_told_of_and_announced_when_it_does(world: World) -> None:
+    log = world.cloud.at("acme.control")
+    log.refuse = lambda _: "no room"
+    mirror = world.mirror()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renewal, "_RENEW_EVERY", 0.0)
+        await ready(mirror)
+        words = "the cloud does not take our receiving keys, so nobody wraps for them: no room"
+        await until(lambda: mirror.control.trouble == words)
+        assert mirror.store.secrets.held
+        log.refuse = lambda _: ""
+        await until(lambda: packages(world) and not mirror.control.trouble)
+
+
+@in_world
+async def test_what_a_newer_credential_came_with_is_told_though_the_cloud_takes_no_receiving_keys(world: World) -> None:
+    mirror = await ready(world.mirror(world.member("r", "paris")))
+    await until(lambda: packages(world))
+    world.cloud.at("acme.control").refuse = lambda _: "no room"
+    told: list[bool] = []
+    mirror.control.on_members = lambda: told.append(True)
+    world.renew(mirror.store, "r", "paris")
+    await until(lambda: mirror.control.trouble.endswith("no room"))
+    assert told
+
+
+@in_world
+async def test_secrets_that_are_erased_before_the_cloud_was_read_are_nowhere_in_memory(world: World) -> None:
+    _, mirror = await world.flow()
+    await until(lambda: mirror.control.sessions)
+    await mirror.stop()
+    world.cloud.at("acme.control").show(0)
+    world.clock.ahead = 14 * DAY
+    again = world.mirror(mirror.store)
+    former = weakref.ref(next(iter(again.control.secrets.inbound.values())))
+    key = weakref.ref(again.control.secrets.held[0])
+    await again.side.forgetting.look()  # type: ignore[union-attr]
+    again.side.forgetting._begun = -4000.0  # type: ignore[union-attr]  # an hour after its start the receiving keys go
+    await again.side.forgetting.look()  # type: ignore[union-attr]
+    gc.collect()
+    assert former() is None
+    assert key() is None
 
 
 @in_world
