@@ -72,8 +72,8 @@ def _read(file: Path) -> dict[str, Any] | None:
         content = source.read(_LONGEST + 1)
     try:
         order = json.loads(content) if len(content) <= _LONGEST else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(order, dict) or not isinstance(order.get("id"), str) or not isinstance(order.get("what"), list):
         return None
-    return order
+    return order if all(isinstance(what, str) for what in order["what"]) else None

@@ -113,6 +113,15 @@ async def test_receiving_keys_that_are_made_anew_open_what_is_sealed_from_then_o
 
 
 @in_world
+async def test_receiving_keys_that_the_cloud_does_not_take_are_answered_for_in_its_words(world: World) -> None:
+    _, mirror, _ = await flowing(world)
+    world.cloud.at("acme.control").refuse = lambda _: "no room"
+    words = await ordered(mirror, "receiving")
+    assert words == {"receiving": "the cloud does not take our receiving keys, so nobody wraps for them: no room"}
+    assert not mirror.errors
+
+
+@in_world
 async def test_a_credential_is_asked_for_when_a_person_says_so(world: World) -> None:
     sealer, _, desk = await flowing(world)
     words = await ordered(sealer, "credential", desk=desk)
@@ -231,9 +240,11 @@ async def test_a_vault_of_before_the_replacement_is_noticed_and_makes_nothing(wo
 @in_world
 async def test_what_is_no_order_is_removed_and_harms_nothing(world: World) -> None:
     sealer, _, _ = await flowing(world)
-    for content in ("", "[]", "{}", '{"id": 1, "what": []}', "x" * 5000):
+    strange = ('{"id": 1, "what": []}', '{"id": "a", "what": [[]]}', "[" * 4000, "x" * 5000)
+    for content in ("", "[]", "{}", *strange):
         (sealer.settings.state / ORDER).write_text(content)
-        await until(lambda: not (sealer.settings.state / ORDER).exists())
+        await until(lambda: not (sealer.settings.state / ORDER).exists() or sealer.errors)
+        assert not sealer.errors
     assert await ordered(sealer, "receiving", "nonsense") == {}
 
 
