@@ -33,9 +33,14 @@ class Backfill:
         self._met: dict[str, set[bytes]] = {}  # by channel, who was there before or has been granted what there is
 
     def of(self, channel: str) -> int:
-        """Give how far back (ms) a reader of all cloud topics of a channel may read."""
-        charter = self._control.trust.charter
-        return min((charter.backfill(channel, topic) for topic in self._readership.topics(channel)), default=0)
+        """Give how far back (ms) a reader of all cloud topics of a channel may read.
+
+        A pattern's topics are found after a start, and by nobody while the source is away: till then nothing is lost.
+        """
+        charter, topics = self._control.trust.charter, self._readership.topics(channel)
+        if not topics:
+            return charter.longest_backfill(channel)
+        return min(charter.backfill(channel, topic) for topic in topics)
 
     def announced(self, member_id: bytes) -> None:
         """A member has other receiving keys: what it was granted before it may have lost."""

@@ -82,6 +82,10 @@ class CharterFields(Fields, frozen=True):
         row = self._row(channel, cloud_topic)
         return 0 if row is None else row.backfill
 
+    def longest_backfill(self, channel: str) -> int:
+        """Give the longest backfill (ms) of any cloud topic of a channel: for who does not know its topics yet."""
+        return max((row.backfill for row in self.policies if policy.pattern_matches(row.channel, channel)), default=0)
+
     def refused_since(self, member_id: bytes) -> int | None:
         """Give the time (ms) from which on nothing counts that a member made; None for one that is not refused."""
         at = bisect_left(self.refusals, member_id, key=lambda row: row.member_id)

@@ -16,7 +16,7 @@ from in_loop import until
 from world import World, in_world
 
 from sealwire.agents import forgetting
-from sealwire.agents.settings import Lifetimes
+from sealwire.agents.settings import Lifetimes, SealPattern
 from sealwire.keys import grant, policy, primitives, progress, wire
 from sealwire.keys.charter import PolicyRow
 from sealwire.keys.primitives import ReceivingKey
@@ -259,6 +259,31 @@ async def test_a_late_reader_is_granted_ended_sessions_inside_the_backfill_and_o
     values = [value for value in world.cloud.at("acme.sessions").values() if value[2] == wire.Type.GRANTS]
     read = [grant.read(value, world.project.root.project_id)[0] for value in values]
     assert me in {each.granter for each in read if each.session_id == ended.id}
+
+
+@in_world
+async def test_a_sealer_that_starts_again_keeps_what_it_may_grant_before_it_has_found_the_topics_of_a_pattern(
+    world: World,
+) -> None:
+    Desk(world).sign(policies=(backfilled(2 * HOUR),))
+    pattern = SealPattern("orders", "^(orders)$", "acme.\\1")
+    sealer, mirror = world.sealer(seal_patterns=(pattern,), by_name=False), world.mirror()
+    for station in (sealer, mirror):
+        await station.start()
+    await until(lambda: senders(sealer).current("orders"))
+    ended = (await next_session(world, sealer, mirror)).outbound
+    await sealer.stop()
+    topic = world.berlin.kafka.topics.pop("orders")  # the source does not answer
+    again = world.sealer(sealer.store, seal_patterns=(pattern,), by_name=False)
+    await again.start()
+    await until(again.control.caught_up.is_set)
+    await senders(again).backfill.forget()
+    assert ended.id in again.store.secrets.sent
+    world.berlin.kafka.topics["orders"] = topic
+    await until(lambda: senders(again).current("orders"))
+    assert ended.id in again.store.secrets.sent
+    world.clock.ahead = 3 * HOUR + MINUTE
+    await until(lambda: ended.id not in again.store.secrets.sent)
 
 
 @in_world
