@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sealwire.agents.readership import Readers, Readership
     from sealwire.agents.settings import Settings
     from sealwire.keys.credential import Credential
-    from sealwire.keys.keypackage import KeyPackage
     from sealwire.keys.session import OutboundSession
 
 _log = logging.getLogger(__name__)
@@ -31,6 +30,7 @@ class Backfill:
     def __init__(self, settings: Settings, control: Control, readership: Readership) -> None:
         self._settings, self._control, self._readership = settings, control, readership
         self._met: dict[str, set[bytes]] = {}  # by channel, who was there before or has been granted what there is
+        self._late: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()  # channel and member
 
     def of(self, channel: str) -> int:
         """Give how far back (ms) a reader of all cloud topics of a channel may read.
@@ -66,31 +66,48 @@ class Backfill:
             async with control.changing:
                 await control.save(control.secrets.forget(now, receiving=False, backfill=of))
 
-    async def grant(self, channel: str, readers: Readers) -> None:
-        """Grant what is kept of a channel to those of its readers who were not there before.
+    def grant(self, channel: str, readers: Readers) -> None:
+        """Have what is kept of a channel granted to those of its readers who were not there before.
 
         Who is there at a worker's first look was granted by the one before it, or asks for what it lacks.
         """
         met = self._met.setdefault(channel, set(dict(readers)))
-        late = [each for each in readers if each[0] not in met]
-        met |= set(dict(readers))
-        for reader in late:
-            await self._grant(channel, reader)
+        for member_id, _package in readers:
+            if member_id not in met:
+                met.add(member_id)
+                self._late.put_nowait((channel, member_id))
 
-    async def _grant(self, channel: str, reader: tuple[bytes, KeyPackage]) -> None:
+    async def keep(self) -> None:
+        """Grant to who came late, for ever: there may be a thousand sessions for each, and no other waits for that."""
+        while True:
+            channel, member_id = await self._late.get()
+            if not await self._grant(channel, member_id):
+                self._met[channel].discard(member_id)  # once more when the next session begins
+
+    async def _grant(self, channel: str, member_id: bytes) -> bool:
         """Grant all that is kept: what ended longer ago than the backfill is not, and nobody was admitted in future."""
-        control, now, count = self._control, clock.now(), 0
+        control, count = self._control, 0
         await self.forget()
-        for each in [own for own in control.secrets.sent.values() if own.channel == channel]:
+        for session_id in [own.id for own in control.secrets.sent.values() if own.channel == channel]:
+            # Looked at each time: it may be refused meanwhile, or have other receiving keys, or the backfill be over.
+            own, package = control.secrets.sent.get(session_id), control.trust.packages.get(member_id)
+            if package is None or self._readership.bars(channel, [member_id]):
+                return True
+            if own is None:
+                continue
+            now = clock.now()
             # In a thread: there may be a thousand of them.
-            statement = await asyncio.to_thread(grant.share, each, control.secrets.identity, [reader], now, now)
+            statement = await asyncio.to_thread(
+                grant.share, own, control.secrets.identity, [(member_id, package)], now, now
+            )
             if statement is None:
-                return
+                return True
             try:
-                await control.publish(self._settings.sessions_topic, statement, each.id.hex().encode())
+                await control.publish(self._settings.sessions_topic, statement, session_id.hex().encode())
             except (Refused, Stopped) as error:
                 _log.warning("%s: a grant for backfill was not taken: %s", channel, error)
-                return
+                return False
             count += 1
         if count:
-            _log.info("%s: granted %d earlier sessions to %s", channel, count, control.trust.name_of(reader[0]))
+            _log.info("%s: granted %d earlier sessions to %s", channel, count, control.trust.name_of(member_id))
+        return True

@@ -12,6 +12,7 @@ from sealwire.agents import clock
 from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys import progress
 from sealwire.keys.progress import PartitionProgress, State, TopicProgress
+from sealwire.keys.wire import SKEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,13 +56,25 @@ class OwnProgress:
                     await self._unnamed.wait()
                     await asyncio.sleep(_NAMED_AFTER)
             self._unnamed.clear()
-            for sending in list(self._live()):
-                if clock.now() < sending.outbound.not_after:
-                    await self.say(sending)
+            await self._say_all()
+
+    async def _say_all(self) -> None:
+        """By itself: what a loop that never ends has named stays in memory."""
+        for sending in list(self._live()):
+            if clock.now() < sending.outbound.not_after:
+                await self.say(sending)
 
     def end(self, sending: Sending) -> None:
         """Take note of a session that is used no more: it has a last word to say."""
+        sending.over = True
         self._ended.append(sending)
+
+    def forget(self) -> None:
+        """Let go of sessions that were over five minutes ago and could not say their last words: nobody waits for them.
+
+        Their readers go by what was said since (`keys.lastwords`).
+        """
+        self._ended = [each for each in self._ended if clock.now() <= each.outbound.not_after + SKEW]
 
     async def say_last_words(self) -> None:
         """End the sessions of which the cloud has everything."""
@@ -71,7 +84,9 @@ class OwnProgress:
             await self.say(sending, final=True)
 
     async def say(self, sending: Sending, *, final: bool = False) -> None:
-        """Say once how far a session is."""
+        """Say once how far a session is; of one that is over nothing but its last word."""
+        if sending.over and not final:
+            return
         outbound = sending.outbound
         as_of, topics = self._progress_of(outbound.channel)
         topics = _whole(topics, sending) if final else topics

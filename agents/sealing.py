@@ -147,6 +147,8 @@ class Sealing(Side):
         """Return what runs for as long as the worker does."""
         return [
             self.senders.keep(),
+            self.senders.keep_erasing(),
+            self.senders.backfill.keep(),
             self.senders.progress.keep(),
             self.control.twins.keep(self.settings.sessions_topic),
             self.rotation.keep(),

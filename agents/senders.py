@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sealwire.agents import clock
@@ -53,6 +54,7 @@ class Senders:
         self._used: dict[bytes, int] = {}
         self._granted: set[tuple[str, bytes]] = set()  # channel and member, once in this worker's life
         self._anew: set[str] = set()  # channels whose sessions are to be followed by another at once
+        self._beginning: dict[str, frozenset[bytes]] = {}  # channels whose next session is on its way, and for whom
         self._news, self._turn = asyncio.Event(), asyncio.Lock()
         self.why: dict[str, str] = {
             channel: "no session yet" if self.readership.topics(channel) else "" for channel in self.readership
@@ -96,11 +98,12 @@ class Senders:
         """
         self.backfill.announced(member_id)
         self._anew.update(channel for channel, sending in self._sending.items() if member_id in sending.reader_ids)
+        self._anew.update(channel for channel, reader_ids in self._beginning.items() if member_id in reader_ids)
         self._news.set()
 
     def anew(self) -> None:
         """Have every session followed by another one at once."""
-        self._anew.update(self._sending)
+        self._anew.update(self._sending, self._beginning)
         self._news.set()
 
     async def rotate(self) -> str:
@@ -126,7 +129,7 @@ class Senders:
             return
         self.why[channel] = self.why[channel] or ("" if channel in self._sending else "no session yet")
         sending = self._sending.get(channel)
-        if sending is not None and not sending.reader_ids <= {member for member, _ in self.readership.of(channel)}:
+        if sending is not None and not self._all_may_read(channel, sending):
             self._end(channel, _FEWER)
         self._news.set()
 
@@ -140,12 +143,22 @@ class Senders:
             for channel in [each for each in self.readership if self.readership.topics(each)]:
                 good = await self._look(channel) and good
             await self.progress.say_last_words()
-            await self.backfill.forget()
-            try:
-                async with asyncio.timeout(_LOOK_EVERY if good else _TRY_AGAIN):
-                    await self._news.wait()
-            except TimeoutError:
+            if not good:
+                await asyncio.sleep(_TRY_AGAIN)  # whatever the news: each envelope of a session that is full is some
                 continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._news.wait()
+
+    async def keep_erasing(self) -> None:
+        """Erase sessions that are over, for ever: also while the cloud takes nothing, or nothing may be sealed."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            now = clock.now()
+            for channel in [each for each, sending in self._sending.items() if now >= sending.outbound.not_after]:
+                self._replace(channel, None)
+            self.progress.forget()
+            await self.backfill.forget()
 
     async def _look(self, channel: str) -> bool:
         async with self._turn:
@@ -193,10 +206,25 @@ class Senders:
             self._sending[channel] = sending
 
     async def _begin(self, channel: str, readers: Readers, credential: Credential) -> None:
-        """Have a session in the cloud, with its grants, and only then take it into use: nothing waits meanwhile."""
+        """Begin a session; one that comes to nothing leaves undone what it was asked for."""
+        asked = channel in self._anew
+        self._anew.discard(channel)  # who asks from here on asks for another one
+        self._beginning[channel] = frozenset(dict(readers))
+        used = False
+        try:
+            used = await self._publish(channel, readers, credential)
+        finally:
+            del self._beginning[channel]
+            if asked and not used:
+                self._anew.add(channel)
+
+    async def _publish(self, channel: str, readers: Readers, credential: Credential) -> bool:
+        """Have a session in the cloud, with its grants, and only then take it into use: nothing waits meanwhile.
+
+        Tells whether it is used.
+        """
         now, control = clock.now(), self._control
         number = self._numbers.get(channel, 0) + 1
-        self._anew.discard(channel)
         outbound, statement = session.start(
             control.secrets.identity,
             credential.statement,
@@ -212,25 +240,29 @@ class Senders:
         grants = await asyncio.to_thread(
             lambda: grant.wrap(outbound, readers, 1, now, os.urandom, escrow=escrow, used=self._used)
         )
-        await self.backfill.remember(outbound, credential)
         topic, key = self._settings.sessions_topic, outbound.id.hex().encode()
         await control.publish(topic, statement, key)
         for each in grants:
             await control.publish(topic, each, key)
+        await self.backfill.remember(outbound, credential)
         # Only now is it used: whoever may read finds the statement and the grant before the first envelope.
         self._numbers[channel] = number
         self._used = grant.windows_used(readers, now, self._used)
         sending = Sending(outbound, readers)
-        if self.readership.bars(channel, sending.reader_ids):
-            self.progress.end(sending)  # one of them was refused meanwhile
+        if not self._all_may_read(channel, sending):  # one was refused meanwhile, or may not read a topic that came
+            self.progress.end(sending)
             self._news.set()
-            return
+            return False
         self._replace(channel, sending)
         self.why[channel] = ""
         self._note(sending, number)
         self._on_session(channel)
         await self.progress.say(sending)
-        await self.backfill.grant(channel, readers)
+        self.backfill.grant(channel, readers)
+        return True
+
+    def _all_may_read(self, channel: str, sending: Sending) -> bool:
+        return sending.reader_ids <= {member for member, _package in self.readership.of(channel)}
 
     def _note(self, sending: Sending, number: int) -> None:
         channel, session_id, trust = sending.outbound.channel, sending.outbound.id.hex(), self._control.trust

@@ -15,7 +15,8 @@ class Sending:
     """A session in use. ``sealed`` counts the bytes sealed in it, ``sealed_before`` those at the last look.
 
     ``in_flight`` counts envelopes that the cloud has not acknowledged; ``as_of`` is the date of the last progress.
-    ``reached`` has every source partition that was sealed in it, also those that others seal by now.
+    ``reached`` has every source partition that was sealed in it, also those that others seal by now. One that is
+    ``over`` is used no more, and has only its last word to say.
     """
 
     outbound: OutboundSession
@@ -26,6 +27,7 @@ class Sending:
     progress_number: int = 0
     as_of: int = 0
     reached: dict[tuple[str, bytes, int], int] = field(default_factory=dict)
+    over: bool = False
 
     def stored(self, where: tuple[str, bytes, int], following: int) -> None:
         """Note that the cloud has what was sealed of a source partition (topic, topic id, number), up to there."""

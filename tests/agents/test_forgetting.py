@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import threading
+import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -17,7 +20,7 @@ from world import World, in_world
 
 from sealwire.agents import forgetting
 from sealwire.agents.settings import Lifetimes, SealPattern
-from sealwire.keys import grant, policy, primitives, progress, wire
+from sealwire.keys import grant, keypackage, policy, primitives, progress, wire
 from sealwire.keys.charter import PolicyRow
 from sealwire.keys.primitives import ReceivingKey
 
@@ -262,6 +265,74 @@ async def test_a_late_reader_is_granted_ended_sessions_inside_the_backfill_and_o
 
 
 @in_world
+async def test_no_session_waits_for_what_a_late_reader_is_granted_of_the_past(world: World) -> None:
+    Desk(world).sign(policies=(backfilled(2 * HOUR),))
+    sealer, mirror = await world.flow()
+    await next_session(world, sealer, mirror)
+    share, may, shared = grant.share, threading.Event(), threading.Event()
+
+    def slowly(*args: Any) -> bytes | None:
+        shared.set()
+        may.wait()
+        return share(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grant, "share", slowly)
+        late = world.mirror(world.member("late", "rome", admitted=world.clock.now()))
+        await late.start()
+        await until(shared.is_set)
+        try:
+            async with asyncio.timeout(5):
+                await senders(sealer).rotate()
+        finally:
+            may.set()
+    await until(lambda: len(late.control.sessions) >= 2)
+
+
+@in_world
+async def test_a_late_reader_that_is_refused_meanwhile_is_granted_no_more_of_the_past(world: World) -> None:
+    desk = Desk(world)
+    desk.sign(policies=(backfilled(2 * HOUR),))
+    sealer, mirror = await world.flow()
+    ended = [(await next_session(world, sealer, mirror)).outbound.id for _ in range(3)]
+    store = world.member("late", "rome", admitted=world.clock.now())
+    who, now = store.secrets.identity, world.clock.now()
+    credential = world.project.read(store.secrets.credential or b"", now)
+    _, package = keypackage.renew(who, credential, world.project.root.project_id, (), now, os.urandom)
+    share, taken = grant.share, list[bytes]()
+
+    def noting(own: Any, *args: Any) -> bytes | None:
+        taken.append(own.id)
+        world.cloud.at("acme.sessions").acked.clear()
+        return share(own, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grant, "share", noting)
+        world.tell(package or b"")
+        await until(lambda: taken)
+        desk.refuse(store)
+        await until(lambda: sealer.control.trust.refuses(who.member_id, now))
+        world.cloud.at("acme.sessions").acked.set()
+        await until(lambda: senders(sealer).current("orders"))
+        after = current(sealer)
+        await senders(sealer).rotate()
+        await until(lambda: current(sealer) is not after)
+    assert taken == ended[:1]
+
+
+@in_world
+async def test_sessions_that_are_over_while_nothing_may_be_sealed_are_nowhere_in_memory(world: World) -> None:
+    sealer, _ = await world.flow()
+    Desk(world).sign(max_age=20 * MINUTE)
+    await until(lambda: sealer.control.trust.charter.version == 1)
+    outbound = weakref.ref(current(sealer).outbound)
+    world.clock.ahead = 21 * MINUTE
+    await until(lambda: sealer.control.holding)
+    world.clock.ahead = 2 * HOUR
+    await until(lambda: gc.collect() >= 0 and outbound() is None)
+
+
+@in_world
 async def test_a_sealer_that_starts_again_keeps_what_it_may_grant_before_it_has_found_the_topics_of_a_pattern(
     world: World,
 ) -> None:
@@ -309,7 +380,7 @@ async def test_what_no_backfill_reaches_any_more_goes(world: World) -> None:
     await senders(sealer).backfill.forget()
     assert ended.id in sealer.store.secrets.sent
     world.clock.ahead = 3 * HOUR + MINUTE
-    await until(lambda: ended.id not in sealer.store.secrets.sent)
+    await until(lambda: ended.id not in sealer.store.secrets.sent and senders(sealer).current("orders"))
     second = (await next_session(world, sealer, mirror)).outbound
     assert second.id in sealer.store.secrets.sent
     desk.sign(policies=(backfilled(0),))

@@ -65,6 +65,27 @@ async def test_who_is_named_by_one_mapping_of_a_channel_and_not_by_another_reads
 
 
 @in_world
+async def test_a_session_that_was_on_its_way_to_a_reader_whom_a_new_topics_mapping_leaves_out_is_not_used(
+    world: World,
+) -> None:
+    stations = [world.mirror(world.member("paris1", "paris")), world.mirror(world.member("rome1", "rome"))]
+    paris, rome = (station.store.secrets.identity.member_id for station in stations)
+    sealer, sessions, used = world.sealer(), world.cloud.at("acme.sessions"), list[frozenset[bytes]]()
+    for station in stations:
+        await station.start()
+        await until(station.control.caught_up.is_set)
+    sealer.side.senders._on_session = lambda _channel: used.append(current(sealer).reader_ids)  # type: ignore[union-attr]
+    sessions.acked.clear()
+    await sealer.start()
+    await until(lambda: sessions.end == 1)
+    assert {paris, rome} <= set(sealer.control.trust.packages)
+    sealer.side.senders.cover(replace(ORDERS, cloud_topic="acme.more", readers=("paris1",)))  # type: ignore[union-attr]
+    sessions.acked.set()
+    await until(lambda: used)
+    assert used[0] == {paris}
+
+
+@in_world
 async def test_a_name_that_no_member_has_is_warned_of_and_keeps_nobody_else_from_reading(world: World) -> None:
     paris = world.mirror(world.member("paris1", "paris"))
     sealer = world.sealer(route=replace(ORDERS, readers=("paris1", "pariss2")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from fake_kafka import FakePositions
 from in_loop import until
 from world import ORDERS, World, in_world
 
-from sealwire.agents import own_progress
+from sealwire.agents import own_progress, senders
 from sealwire.agents.sealing import Sealing
 from sealwire.keys import policy, progress, session, wire
 from sealwire.keys.charter import PolicyRow
@@ -148,6 +149,71 @@ async def test_a_session_that_the_cloud_will_not_take_is_not_used_and_tried_agai
     assert current(sealer) is None
     log.refuse = lambda _: ""
     await until(lambda: current(sealer) is not None)
+
+
+@in_world
+async def test_a_next_session_that_was_asked_for_is_begun_though_the_cloud_refused_it_at_first(world: World) -> None:
+    sealer, _ = await world.flow()
+    first, log = current(sealer), world.cloud.at("acme.sessions")
+    log.refuse = lambda _: "not authorised"
+    sealer.side.senders.anew()  # type: ignore[union-attr]
+    await until(lambda: "the cloud does not take our session" in sealer.side.senders.why["orders"])  # type: ignore[union-attr]
+    log.refuse = lambda _: ""
+    await until(lambda: current(sealer) is not first)
+
+
+@in_world
+async def test_no_news_has_a_session_that_the_cloud_refuses_made_again_before_its_time(world: World) -> None:
+    sealer, _ = await world.flow()
+    log, begun = world.cloud.at("acme.sessions"), list[bytes]()
+
+    def refuse(batch: bytes) -> str:
+        begun.append(batch)
+        return "not authorised"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(senders, "_TRY_AGAIN", 3600.0)
+        patch.setattr(sealer.side.senders.progress, "say", nothing)  # type: ignore[union-attr]
+        log.refuse = refuse
+        sealer.side.senders.count(current(sealer), 64 << 30)  # type: ignore[union-attr, arg-type]
+        await until(lambda: begun)
+        for _ in range(100):
+            sealer.side.senders.news()  # type: ignore[union-attr]
+            await asyncio.to_thread(lambda: None)  # as wrapping is done
+    assert len(begun) == 1
+
+
+async def nothing(*_args: object, **_named: object) -> None:
+    """Say nothing."""
+
+
+@in_world
+async def test_a_reader_with_other_receiving_keys_has_the_session_followed_that_was_just_begun_for_the_former(
+    world: World,
+) -> None:
+    mirror, sealer, sessions = world.mirror(), world.sealer(), world.cloud.at("acme.sessions")
+    await mirror.start()
+    member = mirror.store.secrets.identity.member_id
+    sessions.acked.clear()
+    await sealer.start()
+    await until(lambda: sessions.end == 1)
+    former = sealer.control.trust.packages[member]
+    await mirror.control.renewal.receiving_anew()
+    await until(lambda: sealer.control.trust.packages[member] is not former)
+    sessions.acked.set()
+    await until(lambda: (now := current(sealer)) is not None and now.outbound.number == 2)
+
+
+@in_world
+async def test_a_session_has_no_word_after_its_last(world: World) -> None:
+    sealer, mirror = await world.flow()
+    first = current(sealer)
+    assert first is not None
+    await sealer.side.senders.rotate()  # type: ignore[union-attr]
+    await sealer.side.senders.progress.say(first)  # type: ignore[union-attr]  # as one that was about to be said
+    mine = [p for p in said(world, mirror) if p.session_id == first.outbound.id]
+    assert mine[-1].final
+    assert mine[-1].number == max(p.number for p in mine)
 
 
 @in_world
