@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _AGAIN = 5.0  # seconds before a topic that could not be read is tried again
-_MINE_MOST = 4096  # statements of our own that are remembered: those of more than a day
+_MINE_MOST = 4096  # statements of our own that are remembered; what is as old as one that was forgotten tells nothing
 _WORDS = (
     "identity in use twice: {} of this identity was made elsewhere, after this worker started. Stop the other "
     "worker, or enrol a new identity for one of them; where nobody of yours runs it, the identity was stolen: "
@@ -40,14 +40,14 @@ class Twins:
 
     def __init__(self, control: Control, began: int) -> None:
         self._control, self._began = control, began
-        self._mine: dict[bytes, None] = {}  # digests, oldest first
+        self._mine: dict[bytes, int] = {}  # digests, and when (ms) we made each, oldest first
 
     def ours(self, statement: bytes) -> None:
         """Remember that we made a statement; only of the kinds that are looked for."""
         if statement[2] in (Type.SESSION, Type.KEY_PACKAGE):
-            self._mine[wire.statement_digest(statement)] = None
+            self._mine[wire.statement_digest(statement)] = clock.now()
             if len(self._mine) > _MINE_MOST:
-                del self._mine[next(iter(self._mine))]
+                self._began = max(self._began, self._mine.pop(next(iter(self._mine))))
 
     def look_at_package(self) -> None:
         """Look at the key package of ours that counts now: whoever made it holds our identity key."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
 from batch_made import some
 from in_loop import until
 from world import World, in_world
 
+from sealwire.agents import twins
 from sealwire.keys import keypackage, session
 
 if TYPE_CHECKING:
@@ -123,3 +125,23 @@ async def test_its_own_sessions_and_receiving_keys_end_no_worker(world: World) -
     assert over == []
     assert not sealer.control.over
     assert not mirror.control.over
+
+
+@in_world
+async def test_sessions_of_its_own_that_a_worker_has_forgotten_and_the_cloud_serves_again_end_it_not(
+    world: World,
+) -> None:
+    sealer, _ = await world.flow()
+    over = heard(sealer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(twins, "_MINE_MOST", 2)
+        for number in range(1, 6):
+            world.clock.ahead = number * 6 * MINUTE
+            await sealer.side.senders.rotate()  # type: ignore[union-attr]
+        values = world.cloud.at("acme.sessions").values()
+        for each in values:
+            sealer.control.twins.look(each)
+        assert over == []
+        world.clock.ahead += 6 * MINUTE
+        world.tell(session_at(world, sealer.store, world.clock.now()), "acme.sessions")
+        await until(lambda: over)
