@@ -66,7 +66,8 @@ class Resealing:
         async with asyncio.TaskGroup() as turns:
             while True:
                 self._news.clear()
-                self._serving = self._serving.forget(clock.now())
+                now = clock.now()
+                self._serving = self._serving.forget(now).without(self._side.control.trust.refuses, now)
                 while True:
                     self._serving, turn = self._serving.turn(clock.now())
                     if turn is None:

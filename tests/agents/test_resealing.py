@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from batch_made import some
+from desk import Desk
 from in_loop import until
 from test_mirror import flowing, one_by_one
 from world import Store, World, in_world
@@ -235,3 +236,19 @@ async def test_a_source_partition_that_another_worker_has_is_not_sealed_again_he
     ask(world, mirror, Span(1, 2))
     await until(lambda: sealer.control.refused["misplaced"] == 1)
     assert world.envelopes.end == 3
+
+
+@in_world
+async def test_what_was_asked_for_by_a_member_that_is_refused_before_its_turn_is_not_sealed_again(world: World) -> None:
+    sealer, mirror = await asking(world)
+    await one_by_one(world, 3)
+    store, resealing_ = world.member("late", "rome"), sealer.side.resealing  # type: ignore[union-attr]
+    member_id = store.secrets.identity.member_id
+    await until(lambda: sealer.control.trust.credential_of(member_id))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving, "AT_ONCE", 0)
+        ask(world, mirror, Span(0, 2), store=store)
+        await until(lambda: member_id in resealing_._serving.waiting)
+        Desk(world).refuse(store)
+        await until(lambda: member_id not in resealing_._serving.waiting)
+    assert sealer_counters(sealer)["spans sealed again"] == 0
