@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
@@ -153,10 +154,17 @@ class Control:
         await self._writer.produce(topic, 0, record_batch(statement, clock.now(), record_key))
 
     async def save(self, secrets: Secrets) -> None:
-        """Save first, use then: what the disk does not take is tried again, and nothing is used before."""
+        """Save first, use then: what the disk does not take is tried again, and nothing is used before.
+
+        Who is cancelled meanwhile waits for the end of it: two threads must never write one vault.
+        """
         while secrets is not self.secrets:
+            saving = asyncio.ensure_future(asyncio.to_thread(self._store.save, secrets))
             try:
-                await asyncio.to_thread(self._store.save, secrets)
+                await asyncio.shield(saving)
+            except asyncio.CancelledError:
+                await _end_of(saving)
+                raise
             except Exception as error:
                 if not isinstance(error, OSError) and not isinstance(error.__cause__, OSError):
                     raise
@@ -228,6 +236,14 @@ class Control:
     def _lacks_charter(self) -> bool:
         mine = self.credential
         return mine is not None and mine.charter_version > self.trust.charter.version
+
+
+async def _end_of(saving: asyncio.Future[None]) -> None:
+    while not saving.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({saving})
+    if not saving.cancelled():
+        saving.exception()  # whoever comes next saves again, or meets the same
 
 
 def _words(refusal: Rejected | None) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -186,6 +188,39 @@ async def test_what_a_newer_credential_came_with_is_told_though_the_cloud_takes_
     world.renew(mirror.store, "r", "paris")
     await until(lambda: mirror.control.trouble.endswith("no room"))
     assert told
+
+
+@in_world
+async def test_a_vault_is_written_to_its_end_before_it_is_written_again_though_nobody_waits_for_it(
+    world: World,
+) -> None:
+    sealer = await ready(world.sealer())
+    control, save = sealer.control, sealer.store.save
+    may, saving, noted = threading.Event(), threading.Event(), list[str]()
+
+    def slowly(secrets: object) -> None:
+        noted.append("begun")
+        saving.set()
+        may.wait(10)
+        save(secrets)  # type: ignore[arg-type]
+        noted.append("written")
+
+    async def change() -> None:
+        async with control.changing:
+            await control.save(replace(control.secrets))
+
+    sealer.store.save = slowly  # type: ignore[method-assign]
+    first = asyncio.create_task(change())
+    await until(saving.is_set)
+    first.cancel()
+    second = asyncio.create_task(change())
+    for _ in range(50):
+        await asyncio.to_thread(lambda: None)
+    assert noted == ["begun"]
+    may.set()
+    await second
+    assert noted == ["begun", "written"] * 2
+    assert first.cancelled()
 
 
 @in_world
