@@ -204,7 +204,7 @@ async def test_a_charter_that_is_too_old_stops_sealing_and_delivering_until_a_ne
     assert world.envelopes.end == sealed
     assert str(Reason.CHARTER_OLD) in mirror.side.troubles["acme.orders[0]"]
     (held,) = trail.named("held-for-age")
-    assert held["words"].startswith(f"{Reason.CHARTER_OLD}: charter 1 is as of {desk.charter.as_of}, ")
+    assert str(held["words"]).startswith(f"{Reason.CHARTER_OLD}: charter 1 is as of {desk.charter.as_of}, ")
     desk.sign()
     await until(lambda: len(world.paris.got()) == 6)
     assert world.paris.got() == some(6)
