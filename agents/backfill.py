@@ -89,9 +89,9 @@ class Backfill:
         control, count = self._control, 0
         await self.forget()
         for session_id in [own.id for own in control.secrets.sent.values() if own.channel == channel]:
-            # Looked at each time: it may be refused meanwhile, or have other receiving keys, or the backfill be over.
-            own, package = control.secrets.sent.get(session_id), control.trust.packages.get(member_id)
-            if package is None or self._readership.bars(channel, [member_id]):
+            # Looked at each time: it may be left out meanwhile, or have other receiving keys, or the backfill be over.
+            own, package = control.secrets.sent.get(session_id), dict(self._readership.of(channel)).get(member_id)
+            if package is None:
                 return True
             if own is None:
                 continue
