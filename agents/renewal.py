@@ -161,16 +161,21 @@ class Renewal:
             self.trouble = ""
         if credential is None or now < self._asked_at + _ASK_EVERY_MS:
             return
-        if secrets.following is not None or now >= secrets.identity.made_at + self._settings.lifetimes.identity:
-            await self._replace_identity()
+        if secrets.following is not None or self._identity_is_old():
+            await self._replace_identity(by_itself=True)
         elif now >= credential.not_before + (credential.not_after - credential.not_before) // 3:
             await self._ask_renewal()
 
-    async def _replace_identity(self) -> str:
+    def _identity_is_old(self) -> bool:
+        return clock.now() >= self._control.secrets.identity.made_at + self._settings.lifetimes.identity
+
+    async def _replace_identity(self, *, by_itself: bool = False) -> str:
         """Ask for a credential of our next identity key, which is in the vault before; one at a time."""
         control = self._control
         async with control.changing:
             former, following = control.secrets.identity, control.secrets.following
+            if following is None and by_itself and not self._identity_is_old():
+                return ""  # the one that was asked for came to count while we waited
             if following is None:
                 following = identity.replace(former, os.urandom, clock.now())
                 await control.save(control.secrets.followed_by(following))
@@ -183,7 +188,7 @@ class Renewal:
     async def _ask_renewal(self) -> str:
         control = self._control
         if control.secrets.following is not None:
-            return await self._replace_identity()  # its credential renews as well
+            return await self._replace_identity(by_itself=True)  # its credential renews as well
         credential = control.credential
         if credential is None:
             return self._troubled(_NO_CREDENTIAL)

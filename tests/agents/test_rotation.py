@@ -209,6 +209,26 @@ async def test_a_worker_that_starts_again_asks_for_the_identity_key_that_it_had_
 
 
 @in_world
+async def test_an_identity_key_that_comes_to_count_while_it_is_asked_for_again_is_not_replaced_at_once(
+    world: World,
+) -> None:
+    sealer, _, desk = await flowing(world)
+    control = sealer.control
+    await control.renewal._replace_identity()
+    desk.look(answers=False)
+    following = control.secrets.following
+    assert following is not None
+    world.clock.ahead = HOUR + 1000
+    async with control.changing:
+        asking = asyncio.create_task(control.renewal._look_at_credential())
+        await until(lambda: control.changing._waiters)  # type: ignore[attr-defined]
+        await control.save(control.secrets.admitted(world.project.admit(following, "s", "berlin", world.clock.now())))
+    await asking
+    assert sealer.store.secrets.identity.public == following.public
+    assert sealer.store.secrets.following is None
+
+
+@in_world
 async def test_identity_keys_are_replaced_when_they_are_as_old_as_the_settings_say(world: World) -> None:
     sealer, _, desk = await flowing(world, lifetimes=Lifetimes(identity=10 * HOUR))
     former = sealer.store.secrets.identity
