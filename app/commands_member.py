@@ -66,8 +66,12 @@ def identity_custody(name: str, state: Path, custody: Custody, following: Custod
     with open_vault(vault_file(state, name), custody) as vault:
         _make_key_file(following)
         vault.put_under(following)
+        same = vault.opens_with(custody)
     say(_keep(following))
-    say(f"The former {custody} opens it no more. It opens copies of the vault that were made before: destroy both.")
+    if same:
+        say(f"It is the same secret as before: the {custody} opens it still, and older copies of it. Keep that.")
+    else:
+        say(f"The former {custody} opens it no more. It opens copies of the vault that were made before: destroy both.")
     say("If the node's YAML says otherwise: set its `vault:` before the worker is started.")
 
 
@@ -111,6 +115,9 @@ def enroll(
             return _done(name, enrolment.take_answer(answer))
         if found is None:
             raise AssertionError
+        before = enrolment.already(found)
+        if before:
+            return _done(name, before)
         if request_file:
             enrolment.write_request(found, request_file)
             say(f"The request is in {request_file}. At the authority: sealwire authority admit {request_file.name}")
@@ -122,9 +129,6 @@ def enroll(
 def _over_the_cloud(
     name: str, enrolment: Enrolment, ticket: Ticket, cloud: options.CloudOptions, seconds: float
 ) -> int:
-    before = enrolment.already(ticket)
-    if before:
-        return _done(name, before)
     enrolment.request(ticket)  # into the vault before the cloud is even looked for
     with CloudLog(cloud.cluster(ticket.cloud_bootstrap), say) as log:
         enrolled = enrolment.over_the_cloud(ticket, log, say, seconds=seconds)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from sealwire.app import authority as authorities
-from sealwire.app import options, topics
+from sealwire.app import duration, options, topics
 from sealwire.app import project as projects
+from sealwire.app.clientfile import bootstrap_problem
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.commands_root import escrow_option
-from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.faults import CONFIGURATION, Failure, Fault, Faults
 from sealwire.app.files import write_whole
-from sealwire.app.moment import length
 from sealwire.app.names import plain_problem
 from sealwire.app.office import publish_roots
 from sealwire.app.options import say
@@ -92,8 +92,7 @@ def ticket_create(
     directory: Path, attributes: tuple[str, ...], expires: str, bootstrap: str | None, out: Path | None
 ) -> None:
     """Make a one-time ticket, and print it: `> producer1.ticket`."""
-    found = _attributes(attributes)
-    life = length(expires, "--expires", _MOST_LIFE)
+    found, life = _asked(attributes, expires, bootstrap)
     with authorities.opened(directory) as judge:
         address = bootstrap or judge.books.setting(BOOTSTRAP) or ""
         text = judge.make_ticket(found, life, address, os.urandom, now_ms())
@@ -113,19 +112,39 @@ def ticket_create(
         say("Its member may neither send nor read yet: without a charter that takes the attribute role=member.")
 
 
-def _attributes(pairs: tuple[str, ...]) -> dict[str, str]:
+def _asked(pairs: tuple[str, ...], expires: str, bootstrap: str | None) -> tuple[dict[str, str], int]:
+    """Read what a ticket shall say: attributes, and its life in ms. Raises `Faults`: all that cannot be."""
     found: dict[str, str] = {}
+    faults: list[Fault] = []
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        problem = (
-            "has no '='" if not equals
-            else f"'{name}' cannot be an attribute's name" if not good_name(name)
-            else f"gives '{name}' twice" if name in found
-            else f"needs a value of 1 to {_MOST_VALUE} characters" if not 0 < len(value) <= _MOST_VALUE
-            else f"names a site that {plain_problem(value)}" if name == "site" and plain_problem(value)
-            else ""
-        )  # fmt: skip
+        problem = _problem(name, equals, value, found)
         if problem:
-            raise Failure(f"--attribute {pair} {problem}.", "Like: --attribute site=berlin", code=CONFIGURATION)
+            faults.append(_fault(f"--attribute {pair}", problem, "like --attribute site=berlin"))
         found[name] = value
-    return found
+    life = 1000 * (duration.length(expires) or 0)
+    if not 0 < life <= _MOST_LIFE:
+        limit = duration.shown(_MOST_LIFE // 1000)
+        faults.append(_fault(f"--expires {expires}", f"is no time of up to {limit}", "like 30m, 24h or 7d"))
+    unreachable = bootstrap_problem(bootstrap) if bootstrap else ""
+    if unreachable:
+        faults.append(_fault("--bootstrap", unreachable, "like --bootstrap cloud.example:9092"))
+    if faults:
+        raise Faults(faults)
+    return found, life
+
+
+def _fault(option: str, problem: str, cure: str) -> Fault:
+    return Fault("command line", 0, 0, option, problem, cure)
+
+
+def _problem(name: str, equals: str, value: str, before: dict[str, str]) -> str:
+    """Say why a ticket cannot give an attribute; empty when it can."""
+    return (
+        "has no '='" if not equals
+        else f"'{name}' cannot be an attribute's name" if not good_name(name)
+        else f"gives '{name}' twice" if name in before
+        else f"needs a value of 1 to {_MOST_VALUE} characters" if not 0 < len(value) <= _MOST_VALUE
+        else f"names a site that {plain_problem(value)}" if name == "site" and plain_problem(value)
+        else ""
+    )  # fmt: skip

@@ -106,8 +106,25 @@ class Enrolment:
                 "The ticket is not spent.",
                 code=CONFIGURATION,
             )
-        credential = credentials.read(secrets.credential, root, max(self._now(), secrets.identity.made_at))
+        try:
+            credential = credentials.read(secrets.credential, root, max(self._now(), secrets.identity.made_at))
+        except Rejected as refusal:
+            raise self._no_credential(refusal) from None
         return Enrolled(credential, before=True)
+
+    def _no_credential(self, refusal: Rejected) -> Failure:
+        """Say why the credential in the vault does not count now."""
+        if refusal.reason is Reason.AHEAD:
+            return Failure(
+                f"The credential of identity '{self._name}' begins later than now: this machine's clock is behind.",
+                "Set it by NTP, then run this again.",
+                code=CONFIGURATION,
+            )
+        return Failure(
+            f"The credential of identity '{self._name}' counts no more: {refusal.detail or refusal.reason}.",
+            "Start its worker: it takes what the authority signed since. Else make another identity and enrol that.",
+            code=CONFIGURATION,
+        )
 
     def request(self, ticket: Ticket) -> bytes:
         """Give the request for this ticket: from the vault where one is kept, else made and kept there first."""

@@ -194,6 +194,16 @@ class Vault:
         cost, salt, secret = _begin(custody, f"identity '{self._header.name}', the new one")
         self._write(replace(self._header, kind=custody.kind, cost=cost, salt=salt), secret, self._secrets)
 
+    def opens_with(self, custody: Custody) -> bool:
+        """Tell whether this custody gives the secret that opens the file now; False where it cannot be told."""
+        if custody.asks:  # nobody is asked once more
+            return False
+        try:
+            secret = custody.sealing_secret(self._header.salt, self._header.cost, asking_for=str(self.file))
+        except Failure:
+            return False
+        return secret == self._sealing_secret
+
     def _write(self, header: Header, sealing_secret: bytes, secrets: Secrets) -> None:
         self._refuse_older()
         # Above all that was noted: a restored vault takes no number again, and is told of once.

@@ -14,6 +14,7 @@ import pytest
 from sealwire.app.cli import main
 from sealwire.app.custody import Custody
 from sealwire.app.embedded import EmbeddedBroker
+from sealwire.app.project import now_ms
 from sealwire.app.vault import open_vault
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def test_a_project_directory_that_is_none_is_said_with_the_cure(here: Path, caps
         (["--expires", "soon"], "no time of up to 90d"),
         (["--expires", "91d"], "no time of up to 90d"),
         (["--expires", "0h"], "no time of up to 90d"),
+        (["--bootstrap", "cloud.example"], "'cloud.example' is not host:port"),
+        (["--bootstrap", "cloud.example:kafka"], "is not host:port"),
     ],
 )
 def test_a_ticket_that_cannot_be_is_refused_in_words(
@@ -110,6 +113,14 @@ def test_a_ticket_that_cannot_be_is_refused_in_words(
     outcome = capsys.readouterr()
     assert said in outcome.err
     assert outcome.out == ""
+
+
+def test_all_that_is_wrong_with_a_ticket_is_told_at_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("project", "create", "acme", "-d", "acme")
+    capsys.readouterr()
+    assert run("ticket", "create", "-d", "acme", "-a", "site", "-a", "si te=x", "--expires", "soon", "-b", "x") == 2
+    said = capsys.readouterr().err
+    assert [word in said for word in ("site: has no '='", "'si te'", "--expires soon", "'x' is not")] == [True] * 4
 
 
 def test_a_ticket_in_a_file_is_private(here: Path) -> None:
@@ -134,6 +145,38 @@ def test_by_hand_the_request_and_the_answer_go_as_files(here: Path, capfdbinary:
     assert b"is enrolled" in capfdbinary.readouterr().err
     assert run("members", "--directory", "acme", "--json") == 0
     assert b'"producer1"' in capfdbinary.readouterr().out
+
+
+def test_a_member_that_is_given_another_ticket_by_hand_stays_one(
+    here: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    run("project", "create", "acme", "-d", "acme")
+    mine, another = ticket(here, capfdbinary), ticket(here, capfdbinary)
+    run("enroll", mine, "--identity", "producer1", "--request-file", "r")
+    run("authority", "admit", "r", "-d", "acme", "--answer", "a")
+    assert run("enroll", "--answer", "a", "--identity", "producer1") == 0
+    before = (here / "state/producer1/vault").read_bytes()
+    capfdbinary.readouterr()
+    assert run("enroll", another, "--identity", "producer1", "--request-file", "r2") == 0
+    assert b"producer1 is already enrolled" in capfdbinary.readouterr().err
+    assert (here / "state/producer1/vault").read_bytes() == before
+    assert not (here / "r2").exists()
+
+
+def test_a_clock_behind_the_credential_is_told_in_words(
+    here: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("project", "create", "acme", "-d", "acme")
+    mine = ticket(here, capfdbinary)
+    run("identity", "create", "producer1")
+    with monkeypatch.context() as later:
+        for module in ("commands_member", "commands_authority"):
+            later.setattr(f"sealwire.app.{module}.now_ms", lambda: now_ms() + 3_600_000)
+        run("enroll", mine, "--identity", "producer1", "--request-file", "r")
+        run("authority", "admit", "r", "-d", "acme", "--answer", "a")
+        assert run("enroll", "--answer", "a", "--identity", "producer1") == 0
+    assert run("enroll", mine, "--identity", "producer1") == 2
+    assert b"this machine's clock is behind" in capfdbinary.readouterr().err
 
 
 def rotate_root(here: Path) -> None:
@@ -235,6 +278,26 @@ def test_a_vault_is_put_under_another_custody_by_a_command(here: Path, capsys: p
     (here / "words").chmod(0o600)
     assert run(*move, "--key-file", "other.key", "--to-passphrase-file", "words") == 0
     assert "without that nothing opens it" in capsys.readouterr().err
+
+
+def test_a_vault_that_stays_under_the_same_secret_is_never_called_shut_to_it(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("identity", "create", "producer1", "--state", "state") == 0
+    (here / "copy.key").write_bytes((here / "state/vault.key").read_bytes())
+    (here / "copy.key").chmod(0o600)
+    move = ("identity", "custody", "producer1", "--state", "state")
+    for words in (
+        ("--to-key-file", "state/vault.key"),
+        ("--to-key-file", "copy.key"),
+        ("--to-key-command", "cat copy.key"),
+        ("--key-command", "cat copy.key", "--to-key-command", "cat copy.key"),
+    ):
+        capsys.readouterr()
+        assert run(*move, *words) == 0
+        said = capsys.readouterr().err
+        assert "It is the same secret as before" in said
+        assert "destroy" not in said
 
 
 def test_a_vault_that_a_worker_holds_is_not_put_under_another_custody(
