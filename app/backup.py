@@ -21,7 +21,7 @@ from nacl.exceptions import CryptoError
 from sealwire.app import project as projects
 from sealwire.app.books import RESTORED, Books
 from sealwire.app.custody import COST, MOST_COST, SALT_SIZE, Cost
-from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.faults import CONFIGURATION, Failure, unusable
 from sealwire.app.files import write_whole
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def write(project: Project, file: Path, custody: Custody, now: int) -> None:
     try:
         write_whole(file, header + sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(content, header, nonce, secret))
     except OSError as error:
-        raise Failure(f"The backup {file} cannot be written: {error.strerror}.", "Make room on its disk.") from None
+        raise unusable(f"The backup {file}", "written", error) from None
 
 
 def restore(file: Path, directory: Path, custody: Custody) -> tuple[Project, int]:
@@ -81,9 +81,7 @@ def restore(file: Path, directory: Path, custody: Custody) -> tuple[Project, int
             if name == projects.BOOKS:
                 _mark(directory, content.taken_at)
     except OSError as error:
-        raise Failure(
-            f"The project cannot be restored into {directory}: {error.strerror}.", code=CONFIGURATION
-        ) from None
+        raise unusable("The project", f"restored into {directory}", error) from None
     return projects.open_project(directory), content.taken_at
 
 
@@ -98,7 +96,7 @@ def _open(file: Path, custody: Custody) -> _Content:
         with file.open("rb") as source:
             content = source.read(MOST + 1)
     except OSError as error:
-        raise Failure(f"The backup {file} cannot be read: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(f"The backup {file}", "read", error) from None
     if not content.startswith(MAGIC) or not _HEADER.size < len(content) <= MOST:
         raise Failure(f"{file} is no backup of an authority.", "It begins with 'sealwire backup'.", code=CONFIGURATION)
     header = content[: _HEADER.size]

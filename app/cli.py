@@ -61,6 +61,9 @@ class Commands(click.Group):
         module, name, _ = COMMANDS[cmd_name]
         command = getattr(importlib.import_module(f"sealwire.app.{module}"), name)
         assert isinstance(command, click.Command)  # noqa: S101 - a slip of ours, caught by its test
+        if isinstance(command, click.Group):
+            for each in command.commands.values():
+                each.short_help = each.short_help or _first_sentence(each.help or "")
         return command
 
     def resolve_command(
@@ -76,6 +79,12 @@ class Commands(click.Group):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
+def _first_sentence(text: str) -> str:
+    """Give what a command does, whole: click would cut it to a line's length."""
+    paragraph = " ".join(text.partition("\n\n")[0].split())
+    return paragraph.partition(". ")[0].removesuffix(".") + "."
 
 
 @click.group(

@@ -38,7 +38,7 @@ def read(path: Path) -> ClientFile:
             content = file.read(LARGEST + 1)
     except OSError as error:
         what = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        raise Faults([Fault(str(path), 0, 0, "", what)]) from None
+        raise Faults([Fault(str(path), 0, 0, "", what, "name the client file of this cluster")]) from None
     if len(content) > LARGEST:
         raise Faults([Fault(str(path), 0, 0, "", f"is larger than {LARGEST} bytes", "is it another file?")])
     return read_text(content.decode("latin-1"), path)  # as Java reads it; other characters are written \\uXXXX

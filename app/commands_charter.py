@@ -10,7 +10,7 @@ import click
 from sealwire.app import authority as authorities
 from sealwire.app import charterfile, commands_members, dryrunwords, leaving, options
 from sealwire.app.cloudlog import CloudLog
-from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure, Faults
+from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure, Faults, unusable
 from sealwire.app.files import write_whole
 from sealwire.app.inspect import stamp
 from sealwire.app.leaving import Way
@@ -118,7 +118,7 @@ def charter_edit(file: Path | None, directory: Path, cloud: options.CloudOptions
             try:
                 write_whole(chosen, charterfile.write(present, authority.project.name, refused).encode(), 0o644)
             except OSError as error:
-                raise Failure(f"{chosen} cannot be written: {error.strerror}.", code=CONFIGURATION) from None
+                raise unusable(str(chosen), "written", error) from None
         try:
             click.edit(filename=str(chosen))
         except click.ClickException as error:

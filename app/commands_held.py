@@ -227,7 +227,7 @@ def quarantine() -> None:
 SHOWN: Final = 200  # envelopes in a table
 
 
-@quarantine.command("list")
+@quarantine.command("list", short_help="List it: why, where in the cloud, and whose.")
 @NODE
 @CONFIG
 @click.option("--last", type=click.IntRange(1), default=SHOWN, show_default=True, help="How many of the newest.")

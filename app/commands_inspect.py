@@ -13,7 +13,7 @@ from sealwire.app import inspect as views
 from sealwire.app import options
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.cloudrecord import CloudRecord
-from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure
+from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure, unusable
 from sealwire.app.names import project_topics
 from sealwire.app.options import say
 from sealwire.app.project import now_ms
@@ -143,7 +143,7 @@ def _content(file: Path) -> bytes:
         with file.open("rb") as source:
             content = source.read(LARGEST + 1)
     except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "read", error) from None
     if len(content) > LARGEST:
         raise Failure(f"{file} is larger than any envelope ({LARGEST} bytes).", code=CONFIGURATION)
     return content

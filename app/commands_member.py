@@ -12,7 +12,7 @@ from sealwire.app import options
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.custody import Kind, make_key_file
 from sealwire.app.enrolment import WAIT_S, Enrolled, Enrolment, read_ticket
-from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.faults import CONFIGURATION, Failure, unusable
 from sealwire.app.inspect import stamp
 from sealwire.app.names import identity_problem
 from sealwire.app.options import say
@@ -155,7 +155,7 @@ def _text(ticket: str) -> tuple[bytes, str]:
         with open(ticket, "rb") as file:  # noqa: PTH123 - a name that was typed
             return file.read(FILE_CAP + 1), ticket
     except OSError as error:
-        raise Failure(f"The ticket {ticket} cannot be read: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(f"The ticket {ticket}", "read", error) from None
 
 
 def _open_or_create(name: str, state: Path, custody: Custody, *, may_create: bool) -> Vault:
@@ -174,7 +174,7 @@ def _create(name: str, state: Path, custody: Custody) -> Vault:
         _make_key_file(custody)
         return create_vault(vault_file(state, name), custody, Secrets.begin(identities.create(os.urandom, now_ms())))
     except OSError as error:
-        raise Failure(f"The identity cannot be made in {state}: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable("The identity", f"made in {state}", error) from None
 
 
 def _make_key_file(custody: Custody) -> None:

@@ -23,7 +23,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 
 @click.command()
 @click.argument("node_file", metavar="[NODE.yaml]", required=False, type=options.FILE)
-@click.option("--directory", "-d", type=options.DIRECTORY, help="Instead: what the books of this project's have.")
+@click.option("--directory", "-d", type=options.DIRECTORY, help="Instead: what this project's books have.")
 @JSON
 def members(node_file: Path | None, directory: Path | None, *, as_json: bool) -> None:
     """Show who is a member now, as the workers of NODE.yaml believe, and what each may do on its channels.

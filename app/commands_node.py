@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sealwire.app import clientfile, logs, screen, status_page
+from sealwire.app import clientfile, logs, options, screen, status_page
 from sealwire.app.config import require
-from sealwire.app.faults import RUNTIME, Failure
+from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def status(node_file: Path, *, as_json: bool) -> int:
 
 
 @click.command("health")
-@click.argument("node_file", metavar="NODE.yaml", type=click.Path(path_type=Path), envvar="SEALWIRE_NODE")
+@click.argument("node_file", metavar="[NODE.yaml]", type=click.Path(path_type=Path), envvar="SEALWIRE_NODE")
 @click.option("--ready", is_flag=True, help="Ask whether they are ready, not merely alive.")
 def health(node_file: Path, *, ready: bool) -> int:
     """Ask the workers of NODE.yaml (default: $SEALWIRE_NODE) whether they are alive; for containers and scripts.
@@ -91,7 +91,7 @@ def site() -> None:
 
 @site.command("init")
 @NODE
-@click.option("--kafka-config", "config", type=click.Path(path_type=Path), help="Client file of a local administrator.")
+@click.option("--kafka-config", "config", type=options.FILE, help="Client file of a local administrator.")
 def site_init(node_file: Path, config: Path | None) -> int:
     """Make lanes, cursors, ledger and the topics to open into, at the local cluster of NODE.yaml.
 
@@ -131,7 +131,7 @@ def site_init(node_file: Path, config: Path | None) -> int:
 
 @site.command("restore")
 @NODE
-@click.option("--kafka-config", "config", type=click.Path(path_type=Path), help="Client file of a local administrator.")
+@click.option("--kafka-config", "config", type=options.FILE, help="Client file of a local administrator.")
 def site_restore(node_file: Path, config: Path | None) -> int:
     """Make the cursors of the site of NODE.yaml again from its ledger, where they are lost or somebody else's.
 
@@ -143,7 +143,11 @@ def site_restore(node_file: Path, config: Path | None) -> int:
 
     node = require(node_file)
     if not node.opening:
-        raise Failure(f"{node_file} opens nothing, so it has no cursors.", "Give the YAML of a mirror.")
+        raise Failure(
+            f"{node_file} has no mapping to open, so it has no cursors.",
+            "Give the YAML of the receiving site.",
+            code=CONFIGURATION,
+        )
     local = _administrator(node.local, config)
     settings = node.settings("open")
 
@@ -175,7 +179,7 @@ def topics() -> None:
 @topics.command("apply")
 @NODE
 @YES
-@click.option("--kafka-config", "config", type=click.Path(path_type=Path), help="Client file of a cloud administrator.")
+@click.option("--kafka-config", "config", type=options.FILE, help="Client file of a cloud administrator.")
 @click.option("--retention-days", type=click.IntRange(1, 3650), default=7, show_default=True, help="Of new topics.")
 def topics_apply(node_file: Path, config: Path | None, retention_days: int, *, yes: bool) -> int:
     """Make and grow the cloud topics that the mappings of NODE.yaml seal into, after showing them.

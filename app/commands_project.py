@@ -13,7 +13,7 @@ from sealwire.app import project as projects
 from sealwire.app.clientfile import bootstrap_problem
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.commands_root import escrow_option
-from sealwire.app.faults import CONFIGURATION, Failure, Fault, Faults
+from sealwire.app.faults import Fault, Faults, unusable
 from sealwire.app.files import write_whole
 from sealwire.app.names import plain_problem
 from sealwire.app.office import publish_roots
@@ -100,7 +100,7 @@ def ticket_create(
         try:
             write_whole(out, text)
         except OSError as error:
-            raise Failure(f"{out} cannot be written: {error.strerror}.", code=CONFIGURATION) from None
+            raise unusable(str(out), "written", error) from None
     else:
         options.standard_output(text)
     whom = f"site {found['site']}" if "site" in found else "a site named as the member"

@@ -9,7 +9,7 @@ import click
 
 from sealwire.app import keyfiles, options, papers, rootchange, rootwords
 from sealwire.app import project as projects
-from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.faults import CONFIGURATION, Failure, unusable
 from sealwire.app.files import write_whole
 from sealwire.app.moment import length, past
 from sealwire.app.options import say
@@ -43,7 +43,7 @@ def root_key(file: Path) -> None:
     try:
         signing = keyfiles.make_signing_key(file)
     except OSError as error:
-        raise Failure(f"{file} cannot be written: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "written", error) from None
     keyfiles.write_public(public, keyfiles.ROOT, signing.public)
     click.echo(rootwords.fingerprint(signing.public))
     say(f"Root key made; above is its fingerprint. Keep {file} offline, and a copy. It counts once a root names it:")
@@ -53,16 +53,20 @@ def root_key(file: Path) -> None:
 @root.command("draft")
 @click.argument("out", type=options.FILE)
 @options.project_directory
-@click.option("--add-root-key", multiple=True, metavar="PUBLIC_FILE", type=options.FILE)
-@click.option("--remove-root-key", multiple=True, metavar="FINGERPRINT")
+@click.option(
+    "--add-root-key", multiple=True, metavar="PUBLIC_FILE", type=options.FILE, help="Name a key of `sealwire root key`."
+)
+@click.option("--remove-root-key", multiple=True, metavar="FINGERPRINT", help="Name this root key no more.")
 @click.option("--threshold", type=int, help="How many root keys must sign the root after it.")
 @click.option("--new-authority-key", is_flag=True, help="Make another authority key here, to be named by the root.")
-@click.option("--until", default="400d", show_default=True, metavar="TIME", help="How long from now it counts.")
-@click.option("--drop-authority-key", multiple=True, metavar="FINGERPRINT", help="Name it no more.")
-@click.option("--distrust-authority-key", multiple=True, metavar="FINGERPRINT", help="It was stolen.")
+@click.option(
+    "--until", default="400d", show_default=True, metavar="TIME", help="How long the new authority key counts."
+)
+@click.option("--drop-authority-key", multiple=True, metavar="FINGERPRINT", help="Name this authority key no more.")
+@click.option("--distrust-authority-key", multiple=True, metavar="FINGERPRINT", help="This authority key was stolen.")
 @click.option("--since", metavar="TIME", help="Distrust only what it dates later; a thief dates as it likes.")
-@click.option("--escrow", multiple=True, metavar="NAME=PUBLIC_FILE", help="Name an escrow key.")
-@click.option("--remove-escrow", multiple=True, metavar="NAME")
+@click.option("--escrow", multiple=True, metavar="NAME=PUBLIC_FILE", help="Name a key of `sealwire escrow create`.")
+@click.option("--remove-escrow", multiple=True, metavar="NAME", help="Name this escrow key no more.")
 def root_draft(
     out: Path,
     directory: Path,
@@ -167,8 +171,8 @@ def root_finish(draft_files: tuple[Path, ...], directory: Path) -> None:
     if taken is None:
         former, new = drafted.lacking
         raise Failure(
-            f"Too few have signed root {drafted.fields.version}: of the keys of root {project.root.version} {former} "
-            f"more must, of its own {new} more.",
+            f"Too few have signed root {drafted.fields.version}: it lacks {former} more of the keys of root "
+            f"{project.root.version}, and {new} more of its own.",
             f"sealwire root sign {draft_files[0].name} --root-key FILE, at their holders.",
         )
     trail = Trail(directory / FILE)
@@ -209,7 +213,7 @@ def _next_authority_key(project: Project) -> bytes:
     try:
         public = keyfiles.make_signing_key(file).public
     except OSError as error:
-        raise Failure(f"{file} cannot be written: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "written", error) from None
     say(f"{file} signs once the root counts: leave it there.")
     return public
 
@@ -268,4 +272,4 @@ def _write(file: Path, statement: bytes, chain: tuple[bytes, ...]) -> None:
     try:
         write_whole(file, papers.write(papers.DRAFT, [statement, *chain]), 0o644)
     except OSError as error:
-        raise Failure(f"{file} cannot be written: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "written", error) from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sealwire.app import options, screen
-from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure
+from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure, unusable
 from sealwire.app.options import say
 from sealwire.app.verify_export import Asked, Bound
 
@@ -98,7 +98,7 @@ def _export(node: Node, file: Path, asked: Asked, *, as_json: bool) -> int:
     try:
         write_whole(file, content)
     except OSError as error:
-        raise Failure(f"{file} could not be written: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "written", error) from None
     count = sum(each.count for each in partitions)
     if as_json:
         rows = [{"source": str(each.source), "first": each.span.first, "next": each.span.next} for each in partitions]

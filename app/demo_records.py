@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.faults import CONFIGURATION, Failure, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def script(file: Path | None, count: int | None) -> Script:
         with file.open("rb") as lines:
             there = sum(1 for _ in lines)
     except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "read", error) from None
     if not there:
         raise Failure(f"{file} has no lines, so there is nothing to send.", code=CONFIGURATION)
     return Script(file, count or there, now)

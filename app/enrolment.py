@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sealwire.app import papers
-from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.faults import CONFIGURATION, Failure, unusable
 from sealwire.app.files import write_whole
 from sealwire.app.names import project_topics
 from sealwire.app.office import root_key
@@ -281,7 +281,7 @@ def _write(file: Path, content: bytes) -> None:
     try:
         write_whole(file, content, 0o644)
     except OSError as error:
-        raise Failure(f"{file} cannot be written: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "written", error) from None
 
 
 def _since(ms: int) -> str:

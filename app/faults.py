@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,22 @@ class Failure(Exception):
         self.cure = cure
         self.code = code
         super().__init__(f"{cause} ({cure})" if cure else cause)
+
+
+def unusable(what: str, deed: str, error: OSError, *, code: int = CONFIGURATION) -> Failure:
+    """Say that a file cannot be read, or written, as ``deed`` says, with the cure that fits what the disk said."""
+    absent = "Is the name right?" if deed == "read" else "Is its directory there? Make it, or name another place."
+    cures = {
+        errno.ENOENT: absent,
+        errno.ENOTDIR: f"Its directory is a file. {absent}",
+        errno.EACCES: "Run as a user that may, or name another.",
+        errno.EPERM: "Run as a user that may, or name another.",
+        errno.ENOSPC: "Make room on its disk.",
+        errno.EDQUOT: "Make room on its disk.",
+        errno.EROFS: "Its disk is read-only: name another place.",
+    }
+    cure = cures.get(error.errno or 0, "Look at its disk, or name another.")
+    return Failure(f"{what} cannot be {deed}: {error.strerror or error}.", cure, code=code)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import binascii
 import os
 from typing import TYPE_CHECKING, Final
 
-from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.faults import CONFIGURATION, Failure, unusable
 from sealwire.app.files import check_private, write_whole
 from sealwire.keys.primitives import PUBLIC_SIZE, RECEIVING_SIZE, SEED_SIZE, ReceivingKey, SigningKey
 
@@ -66,7 +66,7 @@ def read_public(file: Path, kind: str) -> bytes:
         with file.open("rb") as source:
             words = source.read(_MOST).split()
     except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "read", error) from None
     found, encoded = words if len(words) == 2 else (b"", b"")  # noqa: PLR2004 - kind and key
     try:
         public = base64.b64decode(encoded, validate=True)
@@ -102,4 +102,4 @@ def _write(file: Path, content: bytes, mode: int) -> None:
     try:
         write_whole(file, content, mode)
     except OSError as error:
-        raise Failure(f"{file} cannot be written: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "written", error) from None

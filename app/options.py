@@ -47,8 +47,8 @@ def node(node_file: Path, config: Path | None, *, needs: Direction | None = None
     found = require(node_file)
     if needs is not None and needs not in found.directions:
         raise Failure(
-            f"{node_file} has no mapping to {needs}: there is nothing of it to decide here.",
-            "It is decided at the receiving site." if needs == "open" else "",
+            f"{node_file} has no mapping to {needs}, and this is about what it would {needs}.",
+            f"Give the YAML of the {'receiving' if needs == 'open' else 'sending'} site.",
             code=CONFIGURATION,
         )
     if config is None:

@@ -13,7 +13,7 @@ import binascii
 import struct
 from typing import TYPE_CHECKING, Final
 
-from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.faults import CONFIGURATION, Failure, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ def read(kind: str, file: Path) -> tuple[bytes, ...]:
         with file.open("rb") as source:
             content = source.read(MOST + 1)
     except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "read", error) from None
     lines = content.decode("ascii", "replace").replace("\r", "").strip().split("\n")
     if lines[0].strip() != _line("BEGIN", kind):
         raise Failure(

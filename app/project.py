@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from sealwire.app import keyfiles
 from sealwire.app.books import Books
-from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.faults import CONFIGURATION, Failure, unusable
 from sealwire.app.files import write_whole
 from sealwire.app.names import plain_problem
 from sealwire.keys import root as roots
@@ -147,7 +147,7 @@ def create(
         statement = roots.make_first(name, signers, needed, ends, escrow, now)
         write_whole(root_file(directory, 1), statement, 0o644)  # last: it is what says that there is a project
     except OSError as error:
-        raise Failure(f"The project cannot be made in {directory}: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable("The project", f"made in {directory}", error) from None
     except Misuse as error:
         raise Failure(f"No root can say this: {error}.", code=CONFIGURATION) from None
     return open_project(directory)
@@ -185,5 +185,5 @@ def take_root(project: Project, statement: bytes) -> Project:
     try:
         write_whole(root_file(project.directory, root.version), statement, 0o644)
     except OSError as error:
-        raise Failure(f"Root {root.version} cannot be written: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(f"Root {root.version}", "written", error) from None
     return Project(project.directory, root, (*project.chain, statement))

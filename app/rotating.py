@@ -45,8 +45,12 @@ def order(node: Node, what: str, within: float) -> list[Answer]:
     wanted = WHAT if what == "all" else (what,)
     ways = [way for way in node.directions if set(wanted) & set(_OF[way])]
     if not ways:
-        has = "sealing" if what == "sessions" else "opening"
-        raise Failure(f"{node.path} has no {has} mapping: no worker of it has {what}.", code=CONFIGURATION)
+        has, end = ("sealing", "sending") if what == "sessions" else ("opening", "receiving")
+        raise Failure(
+            f"{node.path} has no {has} mapping: no worker of it has {what}.",
+            f"They are made anew at the {end} site: give its YAML there.",
+            code=CONFIGURATION,
+        )
     number = os.urandom(8).hex()
     for way in ways:
         directory = node.directory(way)

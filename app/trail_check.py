@@ -7,7 +7,7 @@ from pathlib import Path  # noqa: TC003 - dataclass fields
 from typing import TYPE_CHECKING, Any
 
 from sealwire.app import trail_line
-from sealwire.app.faults import CONFIGURATION, Failure
+from sealwire.app.faults import unusable
 from sealwire.app.trail_line import LONGEST, ORIGIN, Line
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def lines(file: Path) -> Iterator[Line | bytes]:
             while content := opened.readline(LONGEST):
                 yield trail_line.read(content) or content
     except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "read", error) from None
 
 
 def _place(part: Part) -> tuple[int, str]:

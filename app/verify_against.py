@@ -11,7 +11,7 @@ from sealwire.agents.reader import OffsetOutOfRange, RawReader, ReadRefused
 from sealwire.app import membership, topics
 from sealwire.app.audit_report import Report, SinkRow
 from sealwire.app.factory import custody
-from sealwire.app.faults import CONFIGURATION, Failure, did_you_mean
+from sealwire.app.faults import CONFIGURATION, Failure, did_you_mean, unusable
 from sealwire.app.vault import open_vault
 from sealwire.app.verify_export import is_compacted
 from sealwire.keys import digestfile
@@ -54,7 +54,7 @@ def read_file(node: Node, file: Path, now: int) -> DigestFile:
         with file.open("rb") as source:
             content = source.read(digestfile.MOST + 1)
     except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror}.", code=CONFIGURATION) from None
+        raise unusable(str(file), "read", error) from None
     with open_vault(node.directory("open") / "vault", custody(node), lock=False) as vault:
         secrets = vault.load()
     membership.check(node, "open", secrets)
