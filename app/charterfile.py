@@ -47,7 +47,7 @@ def read(path: Path, former: CharterFields) -> tuple[CharterFields, int | None]:
     Version, times and refusals are the former one's.
     """
     findings = Findings(str(path))
-    top = read_document(path, findings)
+    top = read_document(path, findings, "charter's", "sealwire charter edit begins with the charter that holds")
     fields, follows = former, None
     if top is not None:
         fields = _fields(top, former)

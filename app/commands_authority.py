@@ -29,7 +29,11 @@ _PASSPHRASE = click.option(
     "--passphrase-file", type=options.FILE, help="The passphrase in this file (mode 0600). Default: ask."
 )
 _AT_LEAST = click.option(
-    "--at-least", default=0, metavar="VERSION", help="A charter version that some member knows; the cloud may hide it."
+    "--at-least",
+    type=click.IntRange(0),
+    default=0,
+    metavar="VERSION",
+    help="A charter version that some member knows; the cloud may hide it.",
 )
 _YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
@@ -139,7 +143,8 @@ def _catch_up(directory: Path, cloud: options.CloudOptions, at_least: int, *, ye
                 log.wait(project_topics(judge.project.name)[0], seconds=REACH_S)
             except (Failure, Faults) as error:
                 say(f"NOT COMPARED WITH THE CLOUD: {error}")
-                say("The authority does not run before that: sealwire authority catch-up")
+                if books.setting(RESTORED):
+                    say("The authority does not run before that: sealwire authority catch-up")
                 return RUNTIME
             with log:
                 return _take(judge, log, at_least, yes=yes)

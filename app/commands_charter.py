@@ -16,7 +16,7 @@ from sealwire.app.inspect import stamp
 from sealwire.app.leaving import Way
 from sealwire.app.moment import past
 from sealwire.app.names import project_topics
-from sealwire.app.office import REACH_S, publish_charter, refuse_older
+from sealwire.app.office import REACH_S, OldBooks, publish_charter, refuse_older
 from sealwire.app.options import say
 from sealwire.app.project import BOOTSTRAP, now_ms
 from sealwire.keys import charter as charters
@@ -43,24 +43,26 @@ def charter() -> None:
 @click.argument("node_file", metavar="[NODE.yaml]", required=False, type=options.FILE)
 @options.project_directory
 @click.option("--history", is_flag=True, help="List all versions, and what each changed.")
-@click.option("--json", "as_json", is_flag=True, help="With NODE.yaml: print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def charter_show(node_file: Path | None, directory: Path, *, history: bool, as_json: bool) -> None:
     """Show the charter that holds: its YAML, who may what under it, and who is refused.
 
     With NODE.yaml it is the charter that the workers of that node go by, as the cloud shows it to them.
     """
-    if (as_json and node_file is None) or (history and node_file is not None):
+    if history and (as_json or node_file is not None):
         raise Failure(
-            "--json is for what a node goes by, --history for a project's directory.",
-            "sealwire charter show NODE.yaml --json, or: sealwire charter show --directory DIRECTORY --history",
+            "--history has no --json." if as_json else "--history is for a project's directory.",
+            "sealwire charter show --directory DIRECTORY --history",
             code=CONFIGURATION,
         )
-    if node_file is not None:
-        commands_members.show_charter(node_file, as_json=as_json)
+    if as_json or node_file is not None:
+        commands_members.show_charter(node_file, directory, as_json=as_json)
         return
     with authorities.opened(directory) as authority:
         books = authority.books
         if history:
+            if not books.charters():
+                say("charter 0 is built in; no charter is signed yet.")
             for each in books.charters():
                 click.echo(f"{each.version}\t{stamp(each.signed_at)}\t{each.words}")
             return
@@ -127,7 +129,11 @@ def charter_edit(file: Path | None, directory: Path, cloud: options.CloudOptions
                 f"Set $EDITOR; or edit {chosen} yourself, then: sealwire charter sign {chosen}",
                 code=CONFIGURATION,
             ) from None
-        code = _sign(authority, chosen, cloud, force=force, yes=yes)
+        try:
+            code = _sign(authority, chosen, cloud, force=force, yes=yes)
+        except (Failure, Faults):
+            say(f"What you wrote is in {chosen}: the same command goes on with it; remove the file to begin anew.")
+            raise
         if file is None:
             chosen.unlink(missing_ok=True)
         return code
@@ -258,6 +264,10 @@ def _publish(authority: Authority, cloud: options.CloudOptions) -> int:
             log.wait(project_topics(project.name)[0], seconds=REACH_S)
             refuse_older(project, books, log)
             version = publish_charter(project, books, log, seconds=REACH_S)
+    except OldBooks as error:
+        say(f"NOT PUBLISHED: {error}")
+        say("It is in these books, and goes on from there: sealwire authority catch-up publishes it.")
+        return RUNTIME
     except (Failure, Faults) as error:
         say(f"NOT PUBLISHED: {error}")
         say("It is in the books. A running authority of this directory publishes it within a second of reaching the")

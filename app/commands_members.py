@@ -49,9 +49,12 @@ def members(node_file: Path | None, directory: Path | None, *, as_json: bool) ->
         believed, places = belief.of_node(node), belief.places(node)
         found = roster.with_vetoes(node, roster.entries(believed, places))
     if as_json:
-        _print_json(node_file, believed, members=[each.as_json() for each in found])
+        told = [each.as_json(of_books=directory is not None) for each in found]
+        _print_json(node_file, believed, members=told)
         return
-    screen.console().print(screen.table(_title(believed), roster.COLUMNS, [each.cells(places) for each in found]))
+    shown = [at for at, name in enumerate(roster.COLUMNS) if directory is None or name not in roster.OF_NODES]
+    rows = [[each.cells(places)[at] for at in shown] for each in found]
+    screen.console().print(screen.table(_title(believed), [roster.COLUMNS[at] for at in shown], rows))
     _print_notes(believed.notes)
 
 
@@ -76,11 +79,11 @@ def sessions(node_file: Path, *, as_json: bool) -> None:
     _print_notes([*believed.notes, *([f"grants and progress that are not believed: {told}"] if told else [])])
 
 
-def show_charter(node_file: Path, *, as_json: bool) -> None:
-    """Show the charter that the workers of a node go by: `charter show NODE.yaml`."""
+def show_charter(node_file: Path | None, directory: Path, *, as_json: bool) -> None:
+    """Show the charter that the workers of a node go by, else that of a project's books: `charter show`."""
     from sealwire.app import belief  # noqa: PLC0415
 
-    believed = belief.of_node(options.node(node_file, None))
+    believed = belief.of_project(directory) if node_file is None else belief.of_node(options.node(node_file, None))
     charter, trust = believed.trust.charter, believed.trust
     if as_json:
         _print_json(

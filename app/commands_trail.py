@@ -10,7 +10,7 @@ import click
 from rich.text import Text
 
 from sealwire.app import options, screen
-from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure
+from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure, did_you_mean
 from sealwire.app.moment import past
 from sealwire.app.project import now_ms
 
@@ -129,7 +129,11 @@ def show(
             )
             for line in shown
         ]
-        screen.console().print(screen.table("Audit trail", ("at", "event", "of what"), rows))
+        if rows:
+            screen.console().print(screen.table("Audit trail", ("at", "event", "of what"), rows))
+    if not shown:
+        unknown = [did_you_mean(each, trail_line.EVENTS) for each in events if each not in trail_line.EVENTS]
+        options.say(" ".join([f"Nothing of {len(true)} lines is shown.", *filter(None, unknown)]))
     if len(true) < len(read):
         options.say(f"{len(read) - len(true)} lines are not true, and not shown: sealwire audit verify says where")
         return RUNTIME

@@ -227,14 +227,20 @@ def kind(node: yaml.Node) -> str:
     return f"{_KINDS.get(node.tag, 'a value with a tag of its own')}"
 
 
-def read_document(path: Path, findings: Findings) -> Section | None:  # noqa: PLR0911 - each names its own fault
-    """Read the one document of a YAML file; None, with the fault noted, where there is none to be had."""
+def read_document(  # noqa: PLR0911 - each names its own fault
+    path: Path, findings: Findings, what: str = "node's", begin: str = "deploy/examples has one to start from"
+) -> Section | None:
+    """Read the one document of a YAML file; None, with the fault noted, where there is none to be had.
+
+    ``what`` file it is, and how one begins with such a one, are for the cures.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
-        what = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        findings.at(None, "", what, "name the node's YAML file")
+        gone = isinstance(error, FileNotFoundError)
+        problem = "there is no such file" if gone else f"cannot be read: {error.strerror}"
+        findings.at(None, "", problem, f"name the {what} YAML file")
         return None
     if len(content) > LARGEST:
         findings.at(None, "", f"is larger than {LARGEST} bytes", "is it another file?")
@@ -251,15 +257,10 @@ def read_document(path: Path, findings: Findings) -> Section | None:  # noqa: PL
         findings.at(None, "", "is not YAML: nested too deeply", "is it another file?")
         return None
     if node is None:
-        findings.at(None, "", "is empty", "deploy/examples has one to start from")
+        findings.at(None, "", "is empty", begin)
         return None
     if not isinstance(node, yaml.MappingNode):
-        findings.at(
-            node,
-            "",
-            f"must be settings, 'name: value', not {kind(node)}",
-            "is it another file?",
-        )
+        findings.at(node, "", f"must be settings, 'name: value', not {kind(node)}", "is it another file?")
         return None
     return Section(node, findings)
 

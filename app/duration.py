@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from sealwire.app.document import Section
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_EXAMPLE: Final = 7 * 86400
 _DURATION: Final = re.compile(r"([0-9]{1,9})([smhd])")
 
 
 def seconds(section: Section, setting: str, default: int, least: int, most: int) -> int:
     """Give a setting's length in seconds, within bounds; the default when it is missing or refused."""
-    cure = f"a number and its unit, as {shown(default)}"
+    cure = f"a number and its unit, as {shown(default or min(most, _EXAMPLE))}"
     node = section.value(setting, cure=cure)
     if node is None:
         return default

@@ -29,7 +29,7 @@ def say(error: BaseException, *, directory: Path | None = None) -> int:
             for fault in error.faults:
                 _print(f"error: {fault}")
             count = len(error.faults)
-            _print(f"{count} thing{'s' if count > 1 else ''} to mend; nothing was started.")
+            _print(f"{count} thing{'s' if count > 1 else ''} to mend; nothing was done.")
             return CONFIGURATION
         case Failure():
             _print(f"error: {error.cause}")

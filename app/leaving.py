@@ -60,9 +60,11 @@ def find(books: Books, word: str) -> Leaver:
 
 def refusal(leaver: Leaver, way: Way, why: str, now: int, since: int = 0) -> Refusal:
     """Give the row of the charter; ``since`` (ms) is for `exclude`. Raises `Failure` for a why that cannot be."""
-    if not why.strip() or len(why) > MOST_WHY:
+    if not why.strip() or len(why) > MOST_WHY or not why.isprintable():
         raise Failure(
-            f"--why takes 1 to {MOST_WHY} characters: members and the trail have it for ever.", code=CONFIGURATION
+            f"--why takes 1 to {MOST_WHY} characters, in one line.",
+            "Say it shorter: members and the trail have it for ever.",
+            code=CONFIGURATION,
         )
     start = {Way.REVOKE: 0, Way.RETIRE: now, Way.EXCLUDE: max(0, since - EXCLUDE_BEFORE)}[way]
     return Refusal(leaver.member_id, start, why.strip())

@@ -72,11 +72,15 @@ def publish_charter(project: Project, books: Books, log: CloudLog, *, seconds: f
     return row.version
 
 
+class OldBooks(Failure):
+    """The cloud knows what this authority signed, and its books do not."""
+
+
 def refuse_older(project: Project, books: Books, log: CloudLog) -> None:
-    """Raise `Failure` where the cloud knows of a charter or a credential by this authority that its books do not."""
+    """Raise `OldBooks` where the cloud knows of a charter or a credential by this authority that its books do not."""
     news = catchup.look(project, books, log)
     if news:
-        raise Failure(
+        raise OldBooks(
             f"The books of project {project.name} are not the newest: the cloud knows "
             f"{'; '.join(news.told()[:MOST_TOLD])}.",
             "Were they restored, or copied? Then: sealwire authority catch-up. If not, somebody else has the authority "

@@ -149,7 +149,11 @@ def create(
     except OSError as error:
         raise unusable("The project", f"made in {directory}", error) from None
     except Misuse as error:
-        raise Failure(f"No root can say this: {error}.", code=CONFIGURATION) from None
+        raise Failure(
+            f"The project cannot be made: {error}.",
+            "Name each escrow key once, under a name of its own.",
+            code=CONFIGURATION,
+        ) from None
     return open_project(directory)
 
 

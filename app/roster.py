@@ -48,9 +48,10 @@ class Entry:
         """What people compare."""
         return identities.fingerprint(self.member_id)
 
-    def as_json(self) -> dict[str, Any]:
-        """Give it as `members --json` prints it."""
+    def as_json(self, *, of_books: bool = False) -> dict[str, Any]:
+        """Give it as `members --json` prints it. Of books: no node's channels were asked about, so nothing is said."""
         row = self.refusal
+        unasked = dict.fromkeys(("produces", "consumes", "vetoed")) if of_books else {}
         return {
             "name": self.name,
             "site": self.site,
@@ -67,6 +68,7 @@ class Entry:
             "produces": [{"channel": channel, "cloud_topic": topic} for channel, topic in self.produces],
             "consumes": [{"channel": channel, "cloud_topic": topic} for channel, topic in self.consumes],
             "vetoed": list(self.vetoed),
+            **unasked,
         }
 
     def cells(self, places: Sequence[Place]) -> tuple[str, ...]:
@@ -98,6 +100,9 @@ COLUMNS = (
     "name", "site", "member id", "attributes", "admitted", "credential until", "produces", "consumes", "keys until",
     "state",
 )  # fmt: skip
+
+
+OF_NODES = ("produces", "consumes", "keys until")  # what an authority's books say nothing of
 
 
 def entries(belief: Belief, places: Sequence[Place]) -> tuple[Entry, ...]:

@@ -27,6 +27,10 @@ MOST_TEXT: Final = 200  # characters of a text
 MOST_FIELDS: Final = 24
 MOST_NUMBER: Final = (1 << 53) - 1  # what every reader of JSON keeps exact
 OWN: Final = frozenset({"n", "at", "event", "previous", "digest"})
+EVENTS: Final = (
+    "admitted", "renewed", "refused", "charter", "root", "held-for-age", "identity-in-use-twice", "granted", "rotated",
+    "torn",
+)  # fmt: skip
 NAME: Final = re.compile(r"[a-z][a-z_]{0,31}")
 _BEGINNING: Final = datetime.fromtimestamp(0, UTC)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")

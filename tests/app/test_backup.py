@@ -367,7 +367,9 @@ def test_the_drill_of_the_runbook(
     assert run("revoke", "ab" * 32, "--why", "stolen", "-d", "acme", "--embedded") == 0
     nowhere = ("--bootstrap", "127.0.0.1:1")
     assert run("authority", "restore", "yesterday", "-d", "again", *under, *nowhere) == 1
-    assert "NOT COMPARED WITH THE CLOUD" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "NOT COMPARED WITH THE CLOUD" in said
+    assert "The authority does not run before that" in said
     for words in (
         ("authority", "run", "-d", "again", "--once"),
         ("revoke", "cd" * 32, "--why", "x", "-d", "again"),
@@ -392,4 +394,9 @@ def test_the_drill_of_the_runbook(
     assert run("authority", "run", "-d", "acme", "--once", "--embedded") == 2  # the old machine came back
     assert "are not the newest" in capsys.readouterr().err
     assert run("revoke", "cd" * 32, "--why", "x", "-d", "acme", "--embedded") == 1
-    assert "NOT PUBLISHED" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "NOT PUBLISHED" in said
+    assert "authority run --once" not in said  # which would refuse these books as well
+    assert run("authority", "catch-up", "-d", "acme", *nowhere) == 1
+    assert "The authority does not run before that" not in capsys.readouterr().err  # it does: nothing was restored
+    assert run("authority", "catch-up", "-d", "acme", "--at-least", "-3") == 2

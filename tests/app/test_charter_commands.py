@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -155,8 +156,9 @@ def test_all_faults_are_told_at_once_with_file_and_line(here: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is empty"),
+        ("", "is empty (sealwire charter edit begins with the charter that holds)"),
         ("policies: []", "is an empty list"),
+        (GOOD.replace("7d", "7 days"), "a number and its unit, as 7d"),
         ("policies: {", "is not YAML"),
         ("- a", "must be settings"),
         (GOOD + "  - channel: x", "is not YAML"),
@@ -172,6 +174,31 @@ def test_a_file_that_is_no_charter_is_told_why(
     assert said in capsys.readouterr().err
     assert run("charter", "sign", "c.yaml", "-d", "acme", "--yes", "--force") == 2
     assert present(here).version == 0
+
+
+def test_a_charter_file_that_is_not_there_is_told_as_one(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("charter", "diff", "gone.yaml", "-d", "acme") == 2
+    said = capsys.readouterr().err
+    assert "gone.yaml: there is no such file (name the charter's YAML file)" in said
+    assert "nothing was done" in said
+
+
+def test_the_authority_s_charter_is_shown_for_programs_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    admit(here, "berlin-1", "berlin-2")
+    assert run("revoke", "berlin-1", "--why", "lost", "-d", "acme") == UNPUBLISHED
+    capsys.readouterr()
+    assert run("charter", "show", "-d", "acme", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["identity"], told["node"], told["charter"]) == ("the authority", None, 1)
+    assert told["policies"][0]["produce"] == {"role": ["member"]}
+    assert [(row["name"], row["since_ms"], row["why"]) for row in told["refusals"]] == [("berlin-1", 0, "lost")]
+
+
+def test_before_the_first_charter_its_history_says_that_there_is_none(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("charter", "show", "-d", "acme", "--history") == 0
+    assert "no charter is signed yet" in capsys.readouterr().err
 
 
 def test_a_difference_names_every_member_that_gains_or_loses_a_right(
@@ -277,7 +304,9 @@ def test_a_charter_is_edited_with_ones_own_editor_and_faults_lose_nothing(
     admit(here, "berlin-1", "lisbon-1")
     editor(here, monkeypatch, 'echo "max_age: soon" >> "$1"')
     assert run("charter", "edit", "-d", "acme", "--yes") == 2
-    assert "'soon' is no length of time" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "'soon' is no length of time" in said
+    assert "What you wrote is in acme/charter.yaml" in said
     assert present(here).version == 0
     editor(here, monkeypatch, 'sed -i "s/max_age: soon/max_age: 3d/" "$1"')
     assert run("charter", "edit", "-d", "acme", "--yes") == UNPUBLISHED
@@ -345,6 +374,8 @@ def test_a_member_that_only_a_thief_admitted_is_refused_by_its_id(here: Path) ->
         (["x" * 64, "--why", "x"], "There is no member"),
         (["berlin-1", "--why", " "], "--why takes 1 to 200 characters"),
         (["berlin-1", "--why", "w" * 201], "--why takes 1 to 200 characters"),
+        (["berlin-1", "--why", "x\ny"], "--why takes 1 to 200 characters, in one line"),
+        (["berlin-1", "--why", "\x1b[31m"], "--why takes 1 to 200 characters, in one line"),
     ],
 )
 def test_who_cannot_be_meant_is_told_with_the_nearest_names(

@@ -82,7 +82,7 @@ def test_a_yaml_with_faults_ends_with_2_and_nothing_is_started(
     assert cli.main([*words, str(path)]) == 2
     shown = capsys.readouterr().err
     assert f"error: {path}:3:1: is not YAML" in shown
-    assert "nothing was started" in shown
+    assert "nothing was done" in shown
 
 
 def test_a_failure_is_its_cause_its_cure_and_its_code(
@@ -126,7 +126,7 @@ def test_faults_are_all_printed_in_the_order_of_their_places(capsys: pytest.Capt
     assert capsys.readouterr().err.splitlines() == [
         "error: n:2:1: a: is wrong (do this)",
         "error: n:9:1: b: is wrong",
-        "2 things to mend; nothing was started.",
+        "2 things to mend; nothing was done.",
     ]
 
 

@@ -119,6 +119,35 @@ def test_what_needs_a_mapping_to_open_says_so_and_ends_with_2(
     assert "decide" not in said or words.startswith("accept-gap")
 
 
+@pytest.mark.parametrize("partition", ["-1", "x"])
+def test_a_partition_that_cannot_be_is_no_topic_that_is_missing(
+    here: Path, capsys: pytest.CaptureFixture[str], partition: str
+) -> None:
+    assert main(["inspect", "-t", "t", "-b", "localhost:1", "--partition", partition]) == 2
+    assert "--partition" in capsys.readouterr().err
+
+
+def test_a_trail_of_which_nothing_is_shown_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "trail.jsonl").write_text("")
+    assert main(["audit", "show", "trail.jsonl", "--event", "grantd"]) == 0
+    outcome = capsys.readouterr()
+    assert outcome.out == ""
+    assert "Nothing of 0 lines is shown" in outcome.err
+    assert "did you mean 'granted'?" in outcome.err
+
+
+def test_a_root_that_names_an_escrow_key_twice_is_told_once_with_a_cure(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["escrow", "create", "e"]) == 0
+    capsys.readouterr()
+    twice = ["--escrow", "a=e.pub", "--escrow", "b=e.pub"]
+    assert main(["project", "create", "b", "-d", "b", *twice]) == 2
+    said = capsys.readouterr().err
+    assert said.count("can say this") == 1
+    assert "cure:" in said
+
+
 def test_rotating_sessions_where_none_are_is_told_where_they_are(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -446,8 +446,11 @@ def test_the_authority_shows_the_members_of_its_books(town: Town, capsys: pytest
     assert (told["identity"], told["node"], told["charter"]) == ("the authority", None, 1)
     (rome,) = told["members"]
     assert (rome["name"], rome["site"], rome["why"]) == ("rome-1", "rome", "refused-member")
+    assert (rome["produces"], rome["consumes"]) == (None, None)  # no node's channels to ask about, and not "none"
     assert cli.main(["members", "--directory", directory]) == 0
-    assert "refused since ever: stolen" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "refused since ever: stolen" in shown
+    assert "consumes" not in shown
 
 
 @pytest.mark.parametrize(
@@ -455,8 +458,8 @@ def test_the_authority_shows_the_members_of_its_books(town: Town, capsys: pytest
     [
         (["members"], "One of NODE.yaml and --directory is needed"),
         (["members", "node.yaml", "--directory", "."], "One of NODE.yaml and --directory is needed"),
-        (["charter", "show", "--json"], "--json is for what a node goes by"),
-        (["charter", "show", "node.yaml", "--history"], "--json is for what a node goes by"),
+        (["charter", "show", "node.yaml", "--history"], "--history is for a project's directory"),
+        (["charter", "show", "--json", "--history"], "--history has no --json"),
     ],
 )
 def test_a_node_and_a_project_s_directory_are_told_apart(

@@ -66,6 +66,10 @@ def test_every_event_that_is_noted_stands_in_the_runbook_with_its_fields() -> No
         assert not lacking, f"{call.where}: {lacking} is not {where}"
 
 
+def test_audit_show_knows_the_events_of_the_runbook() -> None:
+    assert set(trail_line.EVENTS) == told().keys()
+
+
 def test_no_field_has_the_name_of_a_secret_or_of_what_is_carried_or_of_the_chain_itself() -> None:
     names = {name for fields in told().values() for name in fields}
     assert [name for name in names if SECRETIVE.search(name) or not trail_line.NAME.fullmatch(name)] == []
