@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 _LOOK_EVERY = 10.0  # seconds; news of members are looked at at once
 _TRY_AGAIN = 2.0  # seconds after a session that the cloud would not take
 _HOLDS = "no reader is enrolled for this channel: sealing holds, the source keeps the data"
-_NO_CREDENTIAL = "our own credential has ended or is lacking: enroll this identity again"
+_NO_CREDENTIAL = "our own credential has ended or is lacking: the authority makes the next (sealwire authority run)"
 _REFUSED = "a reader may read no more: a new session begins without it"
 _FEWER = "its readers change with its topics: a new session begins"
 

@@ -57,7 +57,7 @@ def words(error: KafkaError, bootstrap: str, topic: str) -> Failure | None:
             f"There is no topic {topic} at {bootstrap}.",
             f"Is it the project's cloud? This makes it: sealwire project cloud --bootstrap {bootstrap}"
             if own
-            else "Topics of mappings are made by: sealwire topics apply NODE.yaml",
+            else "Topics of mappings are made by: sealwire topics apply NODE.yaml. Or has it fewer partitions?",
         )
     if error.code() in _FORBIDDEN:
         return Failure(

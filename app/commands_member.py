@@ -143,7 +143,11 @@ def _done(name: str, enrolled: Enrolled) -> int:
     credential = enrolled.credential
     attributes = ", ".join(f"{key}={value}" for key, value in credential.attributes)
     say(f"Identity {name} is {'already ' if enrolled.before else ''}enrolled: {attributes}.")
-    say(f"Its credential {credential.serial} holds until {stamp(credential.not_after)}; its worker renews it.")
+    if credential.not_after < now_ms():
+        say(f"Its credential {credential.serial} ended {stamp(credential.not_after)}:")
+        say("its worker asks for the next one while the authority runs (sealwire authority run).")
+    else:
+        say(f"Its credential {credential.serial} holds until {stamp(credential.not_after)}; its worker renews it.")
     say(f"Next: name it in the node's YAML (identity: {name}, site: {credential.site}), then: sealwire up NODE.yaml")
     return 0
 

@@ -163,6 +163,23 @@ def test_a_member_that_is_given_another_ticket_by_hand_stays_one(
     assert not (here / "r2").exists()
 
 
+def test_a_member_whose_credential_ended_is_told_who_makes_the_next(
+    here: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("project", "create", "acme", "-d", "acme")
+    mine = ticket(here, capfdbinary)
+    run("enroll", mine, "--identity", "producer1", "--request-file", "r")
+    run("authority", "admit", "r", "-d", "acme", "--answer", "a")
+    assert run("enroll", "--answer", "a", "--identity", "producer1") == 0
+    monkeypatch.setattr("sealwire.app.commands_member.now_ms", lambda: now_ms() + 8 * 86_400_000)
+    capfdbinary.readouterr()
+    assert run("enroll", mine, "--identity", "producer1") == 0
+    said = capfdbinary.readouterr().err
+    assert b"Its credential 1 ended " in said
+    assert b"its worker asks for the next one while the authority runs" in said
+    assert b"holds until" not in said
+
+
 def test_a_clock_behind_the_credential_is_told_in_words(
     here: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

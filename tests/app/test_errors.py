@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import KafkaError
 
+from sealwire.app import clouderrors
 from sealwire.app.cli import COMMANDS, cli, main
 from sealwire.app.faults import unusable
 
@@ -125,6 +127,12 @@ def test_a_partition_that_cannot_be_is_no_topic_that_is_missing(
 ) -> None:
     assert main(["inspect", "-t", "t", "-b", "localhost:1", "--partition", partition]) == 2
     assert "--partition" in capsys.readouterr().err
+
+
+def test_a_partition_that_a_topic_lacks_is_thought_of() -> None:
+    failure = clouderrors.words(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), "cloud:1", "acme.orders")
+    assert failure is not None
+    assert "fewer partitions" in failure.cure
 
 
 def test_a_trail_of_which_nothing_is_shown_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
