@@ -32,15 +32,11 @@ LARGEST = 16 << 20  # bytes of a file with an envelope
 
 @click.command()
 @click.option("--topic", "-t", required=True, help="The cloud topic that it is from: an envelope is bound to it.")
-@click.option(
-    "--partition", "-p", type=click.IntRange(0), default=0, show_default=True, help="Its partition."
-)
+@click.option("--partition", "-p", type=click.IntRange(0), default=0, show_default=True, help="Its partition.")
 @click.option("--offset", "-o", type=click.IntRange(0), help="Its offset. Default: the newest record there.")
 @click.option("--file", "file", type=options.FILE, help="Take the record's value from a file instead of the cloud.")
 @click.option("--identity", "name", metavar="NAME", help="Open it as this identity would.")
-@click.option(
-    "--records", "most", type=click.IntRange(0), default=3, show_default=True, help="Source records to show."
-)
+@click.option("--records", "most", type=click.IntRange(0), default=3, show_default=True, help="Source records to show.")
 @options.identity
 @options.cloud
 def inspect(
