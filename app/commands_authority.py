@@ -13,7 +13,6 @@ from sealwire.app.books import RESTORED
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.custody import Custody
 from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure, Faults
-from sealwire.app.files import write_whole
 from sealwire.app.inspect import stamp
 from sealwire.app.lockdir import DirectoryLock
 from sealwire.app.names import project_topics
@@ -77,11 +76,8 @@ def authority_admit(request: Path, answer: Path, directory: Path) -> None:
                 "Is it of another project, or was it altered on its way?",
                 code=CONFIGURATION,
             ) from None
-    try:
-        write_whole(answer, papers.write(papers.ANSWER, [verdict.answer, *judge.project.chain]), 0o644)
-    except OSError as error:
-        raise Failure(f"{answer} cannot be written: {error.strerror}.", "Run again: the answer stays.") from None
     say(verdict.words)
+    papers.put(papers.ANSWER, answer, [verdict.answer, *judge.project.chain])
     say(f"Bring {answer} back, and there: sealwire enroll --answer {answer.name} --identity NAME")
     if verdict.member:
         say("Others hear of the member from the cloud: `sealwire authority run --once` publishes its credential.")

@@ -14,7 +14,7 @@ from sealwire.app.clientfile import bootstrap_problem
 from sealwire.app.cloudlog import CloudLog
 from sealwire.app.commands_root import escrow_option
 from sealwire.app.faults import Fault, Faults, unusable
-from sealwire.app.files import write_whole
+from sealwire.app.files import refuse_existing, write_whole
 from sealwire.app.names import plain_problem
 from sealwire.app.office import publish_roots
 from sealwire.app.options import say
@@ -92,6 +92,8 @@ def ticket_create(
     directory: Path, attributes: tuple[str, ...], expires: str, bootstrap: str | None, out: Path | None
 ) -> None:
     """Make a one-time ticket, and print it: `> producer1.ticket`."""
+    if out:
+        refuse_existing(out)
     found, life = _asked(attributes, expires, bootstrap)
     with authorities.opened(directory) as judge:
         address = bootstrap or judge.books.setting(BOOTSTRAP) or ""

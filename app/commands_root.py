@@ -10,7 +10,7 @@ import click
 from sealwire.app import keyfiles, options, papers, rootchange, rootwords
 from sealwire.app import project as projects
 from sealwire.app.faults import CONFIGURATION, Failure, unusable
-from sealwire.app.files import write_whole
+from sealwire.app.files import refuse_existing
 from sealwire.app.moment import length, past
 from sealwire.app.options import say
 from sealwire.app.project import now_ms
@@ -37,9 +37,7 @@ def root() -> None:
 def root_key(file: Path) -> None:
     """Make a root key in FILE (mode 0600), and its public half in FILE.pub for whoever drafts the next root."""
     public = keyfiles.public_file(file)
-    for each in (file, public):
-        if each.exists():
-            raise Failure(f"There is a file {each} already.", "Name another: it is never overwritten.", code=2)
+    refuse_existing(file, public)
     try:
         signing = keyfiles.make_signing_key(file)
     except OSError as error:
@@ -96,6 +94,7 @@ def root_draft(
     found = [(keyfiles.read_public(file, keyfiles.ROOT)) for file in add_root_key]
     named = [escrow_option(each) for each in escrow]
     project = projects.open_project(directory)
+    _spare(out, project)
     wanted = rootchange.Changes(
         add_root_keys=found,
         remove_root_keys=remove_root_key,
@@ -268,8 +267,20 @@ def _warn(project: Project, drafted: Draft) -> None:
         say("warning: one root key alone will sign the next root.")
 
 
-def _write(file: Path, statement: bytes, chain: tuple[bytes, ...]) -> None:
+def _spare(out: Path, project: Project) -> None:
+    """Raise `Failure` where a draft would be written over what is none, or over one that a holder has signed."""
+    if not out.exists():
+        return
     try:
-        write_whole(file, papers.write(papers.DRAFT, [statement, *chain]), 0o644)
-    except OSError as error:
-        raise unusable(str(file), "written", error) from None
+        drafted = roots.read_draft(papers.read(papers.DRAFT, out)[0], project.root)
+    except Failure:
+        refuse_existing(out)
+    except Rejected:
+        return  # it is done with: of another root than the present one
+    else:
+        if any(drafted.signed_by(public) for _, public in (*drafted.former.root_keys, *drafted.fields.root_keys)):
+            refuse_existing(out)
+
+
+def _write(file: Path, statement: bytes, chain: tuple[bytes, ...]) -> None:
+    papers.put(papers.DRAFT, file, [statement, *chain])

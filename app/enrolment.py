@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sealwire.app import papers
-from sealwire.app.faults import CONFIGURATION, Failure, unusable
-from sealwire.app.files import write_whole
+from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.names import project_topics
 from sealwire.app.office import root_key
 from sealwire.keys import credential as credentials
@@ -192,7 +191,7 @@ class Enrolment:
 
     def write_request(self, ticket: Ticket, file: Path) -> None:
         """Write the request as a file, to be carried to the authority by hand."""
-        _write(file, papers.write(papers.REQUEST, [self.request(ticket)]))
+        papers.put(papers.REQUEST, file, [self.request(ticket)])
 
     def take_answer(self, file: Path) -> Enrolled:
         """Take the answer that came back by hand. Raises `Failure` for a refusal, and for what answers nothing here."""
@@ -275,13 +274,6 @@ def newest_root(ticket: Ticket, found: Mapping[bytes | None, bytes]) -> Root:
             "runs `sealwire project cloud` or `sealwire authority run`, which publish it again.",
         ) from None
     return root
-
-
-def _write(file: Path, content: bytes) -> None:
-    try:
-        write_whole(file, content, 0o644)
-    except OSError as error:
-        raise unusable(str(file), "written", error) from None
 
 
 def _since(ms: int) -> str:

@@ -32,6 +32,15 @@ def write_whole(file: Path, content: bytes, mode: int = 0o600) -> None:
     sync_directory(file.parent)
 
 
+def refuse_existing(*files: Path) -> None:
+    """Raise `Failure` where there is one of these files already: a key, or what holders have signed, may be in it."""
+    for each in files:
+        if each.exists():
+            raise Failure(
+                f"There is a file {each} already.", "Name another: it is never overwritten.", code=CONFIGURATION
+            )
+
+
 def sync_directory(directory: Path) -> None:
     """Make a new or renamed name in a directory last through a loss of power."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

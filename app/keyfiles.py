@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from sealwire.app.faults import CONFIGURATION, Failure, unusable
-from sealwire.app.files import check_private, write_whole
+from sealwire.app.files import check_private, refuse_existing, write_whole
 from sealwire.keys.primitives import PUBLIC_SIZE, RECEIVING_SIZE, SEED_SIZE, ReceivingKey, SigningKey
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def make_escrow(file: Path) -> Path:
     Raises `Failure` where there is such a file: an escrow key is never overwritten.
     """
     public = public_file(file)
-    for each in (file, public):
-        if each.exists():
-            raise Failure(f"There is a file {each} already.", "Name another: it is never overwritten.", code=2)
+    refuse_existing(file, public)
     receiving = ReceivingKey.create(os.urandom)
     _write(file, base64.b64encode(receiving.encode()) + b"\n", 0o600)
     write_public(public, ESCROW, receiving.public)

@@ -89,6 +89,47 @@ def test_a_place_that_cannot_be_written_is_told_with_a_cure(
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "ticket create -d acme -a role=member --out acme/root.key",
+        "root draft acme/root.key -d acme --new-authority-key",
+        "root sign draft --root-key acme/root.key --yes --out acme/root.key",
+        "enroll ticket --identity p --request-file acme/root.key",
+        "authority admit request -d acme --answer acme/root.key",
+        "authority backup acme/root.key -d acme --passphrase-file words",
+        "escrow create acme/root.key",
+        "root key acme/root.key",
+    ],
+)
+def test_what_is_written_never_replaces_a_key(here: Path, capsys: pytest.CaptureFixture[str], words: str) -> None:
+    for before in (
+        "ticket create -d acme -a role=member --out ticket",
+        "root draft draft -d acme --new-authority-key",
+        "enroll ticket --identity q --request-file request",
+    ):
+        assert main(before.split()) == 0
+    key = (here / "acme/root.key").read_bytes()
+    keys = sorted(each.name for each in (here / "acme").glob("*.key"))
+    capsys.readouterr()
+    assert main(words.split()) == 2
+    assert "There is a file acme/root.key" in capsys.readouterr().err
+    assert (here / "acme/root.key").read_bytes() == key
+    assert sorted(each.name for each in (here / "acme").glob("*.key")) == keys
+
+
+def test_a_draft_that_holders_may_have_signed_is_not_drafted_over(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draft = ["root", "draft", "draft", "-d", "acme", "--new-authority-key"]
+    assert main(draft) == 0
+    assert main(["root", "sign", "draft", "--root-key", "acme/root.key", "--yes"]) == 0
+    assert main(["root", "sign", "draft", "--root-key", "acme/root.key", "--yes", "--out", "draft"]) == 0
+    signed = (here / "draft").read_bytes()
+    assert main(draft) == 2
+    assert (here / "draft").read_bytes() == signed
+
+
+@pytest.mark.parametrize(
     ("error", "cure"),
     [
         (FileNotFoundError(2, "No such file or directory"), "is its directory there"),

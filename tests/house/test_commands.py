@@ -36,6 +36,7 @@ def shown(text: str) -> Iterator[str]:
     for block in FENCED.findall(text):
         joined = block.replace("\\\n", " ")
         yield from (f"sealwire {match}" for match in LINE.findall(joined))
+    yield from re.findall(r"^    (sealwire [^\n]*)", text, re.MULTILINE)
     yield from (" ".join(each.split()) for each in INLINE.findall(FENCED.sub("", text)))
 
 
