@@ -236,7 +236,7 @@ def test_what_a_site_that_only_seals_waits_for_is_listed_too(
     assert cli.main(["held", str(path)]) == 1
     assert "seal orders/berlin/orders/0: held: too-large" in capsys.readouterr().out
     assert cli.main(["accept-gap", str(path), "--channel", "orders", "--why", "x"]) == 2
-    assert "It is decided at the receiving site" in capsys.readouterr().err
+    assert "Give the YAML of the receiving site" in capsys.readouterr().err
 
 
 def test_the_line_that_helps_does_it(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
