@@ -173,7 +173,7 @@ class Senders:
             if credential is None or not credential.valid_at(clock.now()):
                 self._end(channel, _NO_CREDENTIAL)
                 return True
-            if not self._due(channel, readers):
+            if not self._due(channel, readers, credential):
                 return True
             try:
                 await self._begin(channel, readers, credential)
@@ -183,9 +183,11 @@ class Senders:
                 return False
             return True
 
-    def _due(self, channel: str, readers: Readers) -> bool:
+    def _due(self, channel: str, readers: Readers, credential: Credential) -> bool:
         sending = self._sending.get(channel)
         if sending is None or channel in self._anew or sending.reader_ids != frozenset(dict(readers)):
+            return True
+        if sending.signer != credential.signer:  # a root may have taken that key away: nobody opens what it admitted
             return True
         idle = sending.sealed == sending.sealed_before
         sending.sealed_before = sending.sealed
@@ -248,7 +250,7 @@ class Senders:
         # Only now is it used: whoever may read finds the statement and the grant before the first envelope.
         self._numbers[channel] = number
         self._used = grant.windows_used(readers, now, self._used)
-        sending = Sending(outbound, readers)
+        sending = Sending(outbound, readers, credential.signer)
         if not self._all_may_read(channel, sending):  # one was refused meanwhile, or may not read a topic that came
             self.progress.end(sending)
             self._news.set()

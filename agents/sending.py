@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Sending:
-    """A session in use. ``sealed`` counts the bytes sealed in it, ``sealed_before`` those at the last look.
+    """A session in use. ``signer`` is the digest of the authority key that signed our credential in its statement.
 
+    ``sealed`` counts the bytes sealed in it, ``sealed_before`` those at the last look.
     ``in_flight`` counts envelopes that the cloud has not acknowledged; ``as_of`` is the date of the last progress.
     ``reached`` has every source partition that was sealed in it, also those that others seal by now. One that is
     ``over`` is used no more, and has only its last word to say.
@@ -21,6 +22,7 @@ class Sending:
 
     outbound: OutboundSession
     readers: Readers
+    signer: bytes
     sealed: int = 0
     sealed_before: int = 0
     in_flight: int = 0

@@ -17,6 +17,7 @@ from sealwire.agents import own_progress, senders
 from sealwire.agents.sealing import Sealing
 from sealwire.keys import policy, progress, session, wire
 from sealwire.keys.charter import PolicyRow
+from sealwire.keys.primitives import ED25519, SigningKey
 from sealwire.keys.progress import State
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sealwire.keys.progress import Progress
 
 MINUTE = 60_000
+HOUR = 60 * MINUTE
 
 
 def current(sealer: Station) -> Sending | None:
@@ -101,6 +103,32 @@ async def test_a_new_reader_starts_a_new_session_with_a_grant_for_it(world: Worl
     assert after.outbound.id != before.outbound.id
     await until(lambda: after.outbound.id in second.control.sessions and after.outbound.id in mirror.control.sessions)
     assert before.outbound.id not in second.control.sessions
+
+
+@in_world
+async def test_a_session_whose_sender_was_admitted_by_a_key_that_a_root_takes_away_is_followed_at_once(
+    world: World,
+) -> None:
+    sealer, mirror = await world.flow()
+    control, project, now = world.cloud.at("acme.control"), world.project, world.clock.now()
+    former, project.authority = project.authority, SigningKey.from_seed(b"the next one".ljust(32))
+    both = ((ED25519, former.public, now + HOUR), (ED25519, project.authority.public, now + HOUR))
+    world.tell(project.follow(now, authority_keys=both))
+    world.renew(mirror.store, "r2", "paris")
+    reader = mirror.store.secrets.identity.member_id
+    await until(lambda: sealer.control.trust.credentials[reader].root_version == 2)  # noqa: PLR2004 -- the root above
+    await until(lambda: current(sealer) is not None)
+    before = current(sealer)
+    assert before is not None
+    control.show(control.end)  # the root and the sealer's next credential come together
+    world.tell(project.follow(now, authority_keys=both[1:], distrusted=((former.public, 0),)))
+    world.renew(sealer.store, "s1", "berlin")
+    control.show()
+    world.berlin.send(some(5))
+    await until(lambda: len(world.paris.got()) == 5)
+    after = current(sealer)
+    assert after is not None
+    assert after.outbound.id != before.outbound.id
 
 
 @in_world

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aiokafka.structs import TopicPartition
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "keys"))  # for what forges envelopes there
@@ -57,6 +58,7 @@ from sealwire.keys import credential, identity, root
 from sealwire.keys.envelope import Compression, Inner, Kind, Layout, Place
 from sealwire.keys.landmark import BEGUN_KEY, Begun
 from sealwire.keys.primitives import SigningKey
+from sealwire.keys.root import RootFields
 from sealwire.keys.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -113,12 +115,22 @@ class Project:
     root_bytes: bytes
     root: root.Root
     serials: dict[bytes, int] = field(default_factory=dict)
+    offline: SigningKey | None = None  # the root key, where one alone holds the root
 
     @classmethod
     def make(cls, now: int, name: str = "acme") -> Project:
         authority, offline = SigningKey.from_seed(os.urandom(32)), SigningKey.from_seed(os.urandom(32))
         statement = root.make_first(name, [offline], 1, [(authority.public, now + YEAR)], [], now)
-        return cls(authority, statement, root.read_first(statement))
+        return cls(authority, statement, root.read_first(statement), offline=offline)
+
+    def follow(self, now: int, **changes: Any) -> bytes:
+        """Sign the next root."""
+        assert self.offline is not None
+        fields = RootFields(*(getattr(self.root, name) for name in RootFields.__struct_fields__))
+        said = msgspec.structs.replace(fields, made_at=now, **changes)
+        self.root_bytes = root.make_next(self.root, said, [self.offline])
+        self.root = root.read_next(self.root_bytes, self.root)
+        return self.root_bytes
 
     def admit(self, who: Identity, name: str, site: str, now: int, admitted: int = BEFORE, charter: int = 0) -> bytes:
         """Sign a credential."""
