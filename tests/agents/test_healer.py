@@ -14,6 +14,7 @@ from test_resealing import sealer_counters, source_of
 from world import World, begin_site, in_world
 
 from sealwire.agents import healer
+from sealwire.keys.primitives import ED25519, SigningKey
 from sealwire.keys.source import Span
 from sealwire.keys.standing import State
 
@@ -33,6 +34,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worlds, "hurry", hurry)
 
 
+HOUR = 3600_000
 HALF = 31_000  # ms: more than half of stale_after, after which a tail that does not come is stale
 
 
@@ -220,3 +222,24 @@ async def test_a_gap_that_is_asked_for_waits_for_the_answer_before_it_is_asked_f
         assert row["why"] == f"gap: [2, 3) is missing; asked for again {asked(mirror)} times"
         requests.show()
         await until(lambda: world.paris.got() == some(4))
+
+
+@in_world
+async def test_what_was_sealed_before_its_sender_heard_of_the_next_root_is_sealed_again_after(world: World) -> None:
+    sealer, mirror = await flowing(world)
+    project, now = world.project, world.clock.now()
+    former, project.authority = project.authority, SigningKey.from_seed(b"the next one".ljust(32))
+    both = ((ED25519, former.public, now + HOUR), (ED25519, project.authority.public, now + HOUR))
+    world.tell(project.follow(now, authority_keys=both))
+    world.renew(mirror.store, "r2", "paris")
+    reader = mirror.store.secrets.identity.member_id
+    await until(lambda: sealer.control.trust.credentials[reader].root_version == 2)
+    async with sealer.control.changing:  # its reading of the news waits
+        world.tell(project.follow(now, authority_keys=both[1:], distrusted=((former.public, 0),)))
+        await until(lambda: mirror.control.trust.root.version == 3)
+        await one_by_one(world, 3, 1)
+        await until(lambda: mirror.refused.get("unknown-signer"))
+        assert world.paris.got() == some(1)
+    world.renew(sealer.store, "s1", "berlin")
+    await one_by_one(world, 2, 4)
+    await until(lambda: world.paris.got() == some(6))
