@@ -69,13 +69,13 @@ def _sort_in(batch: Batch, queues: dict[Type, list[bytes]], statement: bytes) ->
 
 
 def _judge_all(batch: Batch, kind: Type, statements: list[bytes]) -> None:
+    project_id = batch.root.project_id
     statements = batch.awaited(kind) + (statements[::-1] if kind in _NEWEST_FIRST else statements)
     while statements:
         if kind is Type.ROOT:
             statements.sort(key=_version)
         elif kind is Type.CHARTER:
-            project_id = batch.root.project_id
-            statements.sort(key=lambda statement: _age(statement, project_id))
+            statements.sort(key=lambda statement: _turn(statement, project_id))
         known = batch.root
         waits: list[tuple[Later, bytes]] = []
         for at in range(0, len(statements), AT_ONCE):
@@ -87,8 +87,10 @@ def _judge_all(batch: Batch, kind: Type, statements: list[bytes]) -> None:
                     batch.refuse(refusal, statement)
                 except Later as later:
                     waits.append((later, statement))
+        if kind is Type.CHARTER:
+            waits.sort(key=lambda each: _age(each[1], project_id))
         for why, statement in waits[::-1] if kind in _NEWEST_FIRST else waits:
-            batch.put_aside(why, kind, statement)  # in the order read: the oldest go where there are too many
+            batch.put_aside(why, kind, statement)  # the oldest first: they go where there are too many
         statements = batch.awaited(kind) if batch.root is not known else []
 
 
@@ -100,9 +102,15 @@ def _version(statement: bytes) -> int:
 
 
 def _age(statement: bytes, project_id: bytes) -> tuple[int, int]:
-    """Sort charters by version, and of one version the newest first: the others then cost no signature."""
+    """Give the version and the as_of that a charter says it has."""
     try:
         said = charters.peek(statement, project_id)
     except Rejected:
         return 0, 0
-    return said.version, -said.as_of
+    return said.version, said.as_of
+
+
+def _turn(statement: bytes, project_id: bytes) -> tuple[int, int]:
+    """Sort charters by version, and of one version the newest first: the others then cost no signature."""
+    version, as_of = _age(statement, project_id)
+    return version, -as_of

@@ -182,6 +182,16 @@ def test_charters_that_wait_are_few() -> None:
     assert {event.reason for event in events if isinstance(event, Refused)} == {Reason.TOO_MANY}
 
 
+@pytest.mark.parametrize("by", [AUTHORITY, NEWER])
+def test_of_charters_that_wait_the_newest_are_kept_in_whatever_order_they_came(by: SigningKey) -> None:
+    second = next_root(authority_keys=BOTH)
+    known = root.read_next(second, ROOT)
+    renewals = [said(known=known, by=by, root_version=2, as_of=NOW + step) for step in range(6)]
+    for batch in (renewals, renewals[::-1]):
+        trust = learned(learned(EMPTY, *batch)[0], second)[0]
+        assert trust.charter.as_of == NOW + 5
+
+
 # -- after a restart
 
 
