@@ -63,7 +63,7 @@ def grant(batch: Batch, statement: bytes) -> None:
     fields, frame = grants.read(statement, batch.root.project_id)
     mine = fields.addressed_to(me) if me is not None else ()
     session_id = fields.session_id
-    if not mine or session_id in batch.before.opened:
+    if session_id in batch.before.opened:
         return
     claims = batch.claims.get(session_id, ())
     known = batch.given.get(session_id, ())
@@ -73,7 +73,8 @@ def grant(batch: Batch, statement: bytes) -> None:
         return
     if not claims:
         raise Later(Reason.UNKNOWN_SESSION, f"session {session_id.hex()[:16]}", session=session_id)
-    room = GIVEN_PER_ID - sum(each.granter == fields.granter for each in known)  # nobody takes that of another
+    signers = {digest for digest, _ in frame.entries}
+    room = GIVEN_PER_ID - sum(each.signer in signers for each in known)  # nobody takes that of another
     if room <= 0:
         raise Rejected(Reason.TOO_MANY, f"session {session_id.hex()[:16]} has {len(known)} grants for us already")
     if fields.granter is None:
@@ -81,7 +82,8 @@ def grant(batch: Batch, statement: bytes) -> None:
     else:
         *_, claim = claims  # all are of this session, and the granter's key is not theirs
         grants.check(fields, frame, claim, _granter(batch, fields.granter, claims).identity_key)
-    batch.given[session_id] = (*known, *(Given(each, fields.granter) for each in fresh[:room]))
+    (signer,) = signers  # that it is one was checked
+    batch.given[session_id] = (*known, *(Given(each, fields.granter, signer) for each in fresh[:room]))
     batch.events.append(Granted(session_id))
 
 

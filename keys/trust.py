@@ -47,6 +47,7 @@ class Given:
 
     grant: Grant
     granter: bytes | None  # a member id; None where the session's own key signed
+    signer: bytes  # the digest of the key that signed
     tried: frozenset[bytes] = frozenset()
 
 

@@ -485,6 +485,26 @@ def test_one_statement_of_many_grants_for_us_takes_no_more_room_than_many_of_one
     assert len(learned(mirror(), SESSION, twice)[0].given[OUTBOUND.id]) == 1
 
 
+def test_no_other_claim_of_a_session_takes_the_room_that_the_grants_of_its_own_key_have() -> None:
+    """A member that claims the session with a key of its own may grant with that, as much as it likes."""
+    eve, hers = member("eve", site="rome"), signing("hers")
+    claimed = msgspec.structs.replace(
+        session.peek(SESSION, PROJECT), credential=eve.credential_bytes, verifying_key=hers.public
+    )
+    lie = wire.write(Type.SESSION, PROJECT, claimed, [eve.identity.signing])
+    fields, _ = grant.read(GRANTS, PROJECT)
+    many = tuple(
+        msgspec.structs.replace(fields.grants[0], ciphertext=number.to_bytes(48, "big")) for number in range(grant.MOST)
+    )
+    flood = wire.write(Type.GRANTS, PROJECT, msgspec.structs.replace(fields, grants=many), [hers])
+    trust, _ = learned(mirror(), lie, flood)
+    assert len(trust.given[OUTBOUND.id]) == claims.GIVEN_PER_ID
+    assert refused(trust, flood) is Reason.TOO_MANY
+    trust, events = learned(trust, SESSION, GRANTS)
+    assert [type(event) for event in events] == [Claimed, Granted]
+    assert Opened in {type(event) for event in trust.unwrap_new(BERT.secrets, NOW)[2]}
+
+
 def test_claims_in_all_are_bounded_and_the_oldest_goes_with_its_grants(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (claims.PER_ID, claims.MOST, claims.GIVEN_PER_ID) == (4, 32_768, 8)
     monkeypatch.setattr(claims, "MOST", 2)
