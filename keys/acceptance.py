@@ -137,7 +137,8 @@ def _read_charter(batch: Batch, statement: bytes, said: CharterFields) -> Charte
     if new.root_version > batch.root.version:
         # A key that we know says that there is a newer root: until that comes, nothing is sealed and nothing delivered.
         batch.root_awaited = max(batch.root_awaited, new.root_version)
-        raise Later(Reason.OUTDATED, f"charter {new.version} needs root {new.root_version}", proven=True)
+        detail = f"charter {new.version} needs root {new.root_version}"
+        raise Later(Reason.OUTDATED, detail, proven=True, root_version=new.root_version)
     return new
 
 

@@ -23,7 +23,8 @@ MOST_PER_CAUSE: Final = 4  # for want of one member's credential, or of one sess
 class Waiting:
     """A statement put aside: until the clock reaches `after`, or for news of a `member`, a `session` or the root.
 
-    `proven`: by the root's or the authority's hand, and few; it goes for nothing that others can make.
+    `proven`: by the root's or the authority's hand, and few; it goes for nothing that others can make. `root_version` is
+    that of the root it waits for, where this is proven too: 0 else.
     """
 
     type: Type
@@ -32,12 +33,13 @@ class Waiting:
     member: bytes | None = None
     session: bytes | None = None
     proven: bool = False
+    root_version: int = 0
 
 
 class Later(Exception):
     """The statement cannot be judged yet. Without `after`, `member` and `session` it waits for a newer root.
 
-    `proven` as `Waiting` has it.
+    `proven` and `root_version` as `Waiting` has them.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Later(Exception):
         member: bytes | None = None,
         session: bytes | None = None,
         proven: bool = False,
+        root_version: int = 0,
     ) -> None:
         """Say why, and what it waits for."""
         super().__init__(detail)
@@ -58,6 +61,7 @@ class Later(Exception):
         self.member = member
         self.session = session
         self.proven = proven
+        self.root_version = root_version
 
 
 class Aside:
@@ -70,7 +74,10 @@ class Aside:
         self._alike: dict[_Cause, list[bytes]] | None = None  # made when it is needed
 
     def put(self, later: Later, kind: Type, statement: bytes) -> tuple[bytes | None, list[bytes]]:
-        """Put a statement aside; give its digest (None where it waits already) and those that had to go for it."""
+        """Put a statement aside; give its digest and those that had to go for it.
+
+        The digest is None where the statement waits already, or had to go itself.
+        """
         digest = primitives.digest(statement)
         if digest in self.waiting:
             return None, []
@@ -78,20 +85,20 @@ class Aside:
             self._alike = {}
             for other, each in self.waiting.items():
                 self._alike.setdefault(_cause(each), []).append(other)
-        mine = Waiting(kind, statement, later.after, later.member, later.session, later.proven)
+        mine = Waiting(kind, statement, later.after, later.member, later.session, later.proven, later.root_version)
         alike = self._alike.setdefault(_cause(mine), [])
         dropped = []
-        if any(_cause(mine)) and len(alike) >= MOST_PER_CAUSE:
-            dropped.append(alike[0])
-            self._take(alike[0])
         alike.append(digest)
         self.waiting[digest] = mine
         self._bytes += len(statement)
+        if any(_cause(mine)) and len(alike) > MOST_PER_CAUSE:  # what tells of the newest root is kept
+            dropped.append(min(alike, key=lambda each: self.waiting[each].root_version))
+            self._take(dropped[0])
         while len(self.waiting) > MOST or self._bytes > MOST_BYTES:
             oldest = next((each for each in self.waiting if not self.waiting[each].proven), next(iter(self.waiting)))
             dropped.append(oldest)
             self._take(oldest)
-        return digest, dropped
+        return digest if digest in self.waiting else None, dropped
 
     def take_ready(self, kind: Type, now: int, news_of: Collection[bytes], *, new_root: bool) -> list[bytes]:
         """Take the statements of a type that may be judged now."""

@@ -299,6 +299,25 @@ def test_no_flood_of_what_nobody_signed_makes_a_reader_forget_that_a_newer_root_
     assert held(learned(flooded, second)[0]) is Reason.CHARTER_OLD
 
 
+def test_no_charters_of_the_roots_between_make_a_reader_forget_that_a_newer_root_is_there() -> None:
+    """The authority signs its charter anew every few minutes, so a cloud has as many as it likes to serve again."""
+    second = next_root(authority_keys=BOTH)
+    known = root.read_next(second, ROOT)
+    between = [said(root_version=2, version=2, as_of=NOW + step) for step in range(2 * aside.MOST_PER_CAUSE)]
+    newest = said(root_version=3, version=3, as_of=NOW + HOUR // 60)
+    for served in ([newest, *between], [*between[:2], newest, *between[2:]], [*between, newest]):
+        trust = EMPTY
+        for statement in served:
+            trust, events = learned(trust, statement)
+            assert [type(event) for event in events] in ([Waits], [Refused, Waits])
+        assert len(trust.waiting) == aside.MOST_PER_CAUSE
+        assert held(learned(trust, second)[0]) is Reason.CHARTER_OLD
+    third = next_root(known, authority_keys=BOTH)
+    assert held(learned(trust, second, third)[0]) is None
+    full = learned(EMPTY, *(said(root_version=3, version=3, as_of=NOW + step) for step in range(4)))[0]
+    assert refused(full, between[0]) is Reason.TOO_MANY
+
+
 def test_an_authority_key_that_ends_takes_no_charter_with_it() -> None:
     short = root.make_first("acme", OFFLINE, 2, [(AUTHORITY.public, NOW + DAY)], [], NOW)
     known = root.read_first(short)
