@@ -6,6 +6,7 @@ judged yet). Comparisons come first, the signature last.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from sealwire.keys import charter as charters
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from sealwire.keys.root import Root
 
 _NO_FLOOR: Final = Floor()
-_NEVER: Final = 1 << 63  # ms: after every date
+_NEVER: Final = inf  # ms: after every date
 
 
 def root(batch: Batch, statement: bytes) -> None:
@@ -105,8 +106,7 @@ def charter(batch: Batch, statement: bytes) -> None:
         return
     said = charters.peek(statement, project_id)
     stands = charters.stands(known, batch.root)
-    again = said.version == known.version and said.says_as(known)
-    if stands and (said.version < known.version or (again and said.as_of < known.as_of)):
+    if stands and (said.version < known.version or (said.says_as(known) and said.as_of < known.as_of)):
         raise Rejected(Reason.OUTDATED, f"charter {said.version} as of {said.as_of}, after {known.version}")
     new = _read_charter(batch, statement, said)
     if not stands and new.root_version < batch.root.version:

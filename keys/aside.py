@@ -23,17 +23,17 @@ MOST_PER_CAUSE: Final = 4  # for want of one member's credential, or of one sess
 class Waiting:
     """A statement put aside: until the clock reaches `after`, or for news of a `member`, a `session` or the root.
 
-    `proven`: by the root's or the authority's hand, and few; it goes for nothing that others can make. `root_version` is
-    that of the root it waits for, where this is proven too: 0 else.
+    `proven`: by the root's or the authority's hand, and few; it goes for nothing that others can make. `root_version`:
+    that of the root it waits for, where this is proven too; else 0.
     """
 
     type: Type
     statement: bytes = field(repr=False)
-    after: int | None = None  # ms
-    member: bytes | None = None
-    session: bytes | None = None
-    proven: bool = False
-    root_version: int = 0
+    after: int | None  # ms
+    member: bytes | None
+    session: bytes | None
+    proven: bool
+    root_version: int
 
 
 class Later(Exception):
@@ -92,8 +92,9 @@ class Aside:
         self.waiting[digest] = mine
         self._bytes += len(statement)
         if any(_cause(mine)) and len(alike) > MOST_PER_CAUSE:  # what tells of the newest root is kept
-            dropped.append(min(alike, key=lambda each: self.waiting[each].root_version))
-            self._take(dropped[0])
+            least = min(alike, key=lambda each: self.waiting[each].root_version)
+            dropped.append(least)
+            self._take(least)
         while len(self.waiting) > MOST or self._bytes > MOST_BYTES:
             oldest = next((each for each in self.waiting if not self.waiting[each].proven), next(iter(self.waiting)))
             dropped.append(oldest)

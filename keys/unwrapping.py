@@ -38,10 +38,10 @@ def unwrap_new(trust: Trust, secrets: Secrets) -> tuple[Trust, Secrets, tuple[Ev
                 break
             if each.granter is None:
                 tried = frozenset(claim.digest for claim in trust.claims_of(session_id))
-                kept.append(each if tried <= each.tried else replace(each, tried=each.tried | tried))
+                kept.append(replace(each, tried=each.tried | tried))
         if kept and session_id not in proven:
             left[session_id] = tuple(kept)
-    if not proven and left == trust.given:
+    if left == trust.given:
         return trust, secrets, tuple(events)
     opened = {**trust.opened, **dict.fromkeys(proven)}
     for oldest in list(opened)[: max(0, len(opened) - OPENED_MOST)]:
