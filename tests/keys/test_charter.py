@@ -39,6 +39,8 @@ def refusal(statement: bytes, now: int = NOW) -> Reason:
 
 
 def test_charter_0_lets_members_produce_and_consume_everywhere_and_others_nowhere() -> None:
+    everywhere = PolicyRow("*", "*", policy.ATTRIBUTES, policy.MEMBERS, policy.MEMBERS, 0)
+    assert CharterFields(0, 0, 1, (everywhere,), (), 1, 1, 0) == charter.BUILT_IN
     for may in (charter.BUILT_IN.may_produce, charter.BUILT_IN.may_consume):
         assert may(MEMBER, "orders", "acme.orders")
         assert not may((("role", "guest"), ("site", "berlin")), "orders", "acme.orders")
@@ -59,6 +61,28 @@ def test_the_first_policy_that_covers_channel_and_topic_decides_and_where_none_d
     assert not FIRST.may_produce(MEMBER, "erp.a", "acme.other")
     assert not FIRST.may_produce(MEMBER, "invoices", "acme.invoices")
     assert not FIRST.may_consume(MEMBER, "cel", "acme.cel")
+    assert not FIRST.may_consume(MEMBER, "invoices", "acme.invoices")
+
+
+def test_a_charter_refuses_those_it_names_and_nobody_beside_them() -> None:
+    first, second = FIRST.refusals
+    assert FIRST.refused_since(first.member_id) == first.since
+    assert FIRST.refused_since(second.member_id) == second.since
+    for other in (bytes(32), first.member_id[:-1] + bytes((first.member_id[-1] ^ 1,)), b"\xff" * 32):
+        assert FIRST.refused_since(other) is None
+
+
+def test_how_far_back_a_member_reads_is_for_the_row_that_covers_channel_and_topic() -> None:
+    assert FIRST.backfill("orders", "acme.orders") == DAY
+    assert FIRST.backfill("erp.a", "acme.erp.a") == 0
+    assert FIRST.backfill("invoices", "acme.invoices") == 0
+    rows = tuple(
+        PolicyRow("erp.*", topic, 0, policy.MEMBERS, policy.MEMBERS, back)
+        for topic, back in (("a", 1), ("*", 3), ("c", 2))
+    )
+    several = msgspec.structs.replace(FIRST, policies=(*FIRST.policies, *rows))
+    assert (several.longest_backfill("erp.x"), several.longest_backfill("orders")) == (3, DAY)
+    assert several.longest_backfill("invoices") == 0
 
 
 def test_an_altered_bit_anywhere_in_a_charter_is_rejected() -> None:
@@ -80,13 +104,17 @@ def test_only_the_authority_signs_charters() -> None:
         {"policies": (PolicyRow("a*b", "*", 0, policy.MEMBERS, policy.MEMBERS, 0),)},
         {"policies": (PolicyRow("", "*", 0, policy.MEMBERS, policy.MEMBERS, 0),)},
         {"policies": (PolicyRow("a", "*", 0, (("a", ("y", "x")),), policy.MEMBERS, 0),)},
+        {"policies": (*FIRST.policies, PolicyRow("a", "*", 0, policy.MEMBERS, (("a", ("x", "x")),), 0))},
     ],
 )
-def test_a_charter_that_contradicts_itself_is_neither_made_nor_read(changes: dict[str, object]) -> None:
+def test_a_charter_that_contradicts_itself_is_neither_made_nor_read_nor_remembered(changes: dict[str, object]) -> None:
     wrong = msgspec.structs.replace(FIRST, **changes)
     with pytest.raises(Misuse):
         charter.make(ROOT, AUTHORITY, wrong)
-    assert refusal(wire.write(Type.CHARTER, PROJECT, wrong, [AUTHORITY])) is Reason.MALFORMED
+    statement = wire.write(Type.CHARTER, PROJECT, wrong, [AUTHORITY])
+    assert refusal(statement) is Reason.MALFORMED
+    with pytest.raises(Rejected):
+        charter.remembered(statement, PROJECT)
 
 
 @given(st.binary(max_size=400))

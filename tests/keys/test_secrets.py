@@ -50,6 +50,8 @@ def test_secrets_show_none_of_themselves() -> None:
     for secret in hidden:
         assert secret.hex() not in shown
         assert repr(secret) not in shown
+    named = {each.name for each in dataclasses.fields(FULL) if f"{each.name}=" in shown.replace("Identity(", "")}
+    assert named == {"identity", "project_id", "following"}
 
 
 def test_an_identity_goes_from_asking_to_admitted() -> None:
@@ -59,6 +61,8 @@ def test_an_identity_goes_from_asking_to_admitted() -> None:
     member = asking.admitted(BERT.credential_bytes)
     assert (member.request, member.credential) == (None, BERT.credential_bytes)
     assert member.rooted(b"root 2").root == b"root 2"
+    assert member.chartered(b"charter").charter == b"charter"
+    assert list(member.sending(granted(3)).sending(granted(4)).sent) == [granted(3).id, granted(4).id]
 
 
 def test_remembering_gives_the_next_value_and_leaves_the_former() -> None:
@@ -70,6 +74,7 @@ def test_remembering_gives_the_next_value_and_leaves_the_former() -> None:
 
 
 def test_floors_only_rise() -> None:
+    assert Floor() == (0, 0, 0)
     assert FULL.raised({ANNA.id: Floor(1, 1, NOW)}) is FULL
     assert FULL.raised({ANNA.id: Floor(0, 1, 5)}).floors[ANNA.id] == Floor(1, 1, NOW)
     assert FULL.raised({BERT.id: Floor(3)}).floors == {ANNA.id: Floor(1, 1, NOW), BERT.id: Floor(3)}
@@ -155,6 +160,7 @@ def test_a_vault_from_before_the_identity_key_was_replaced_tells_a_credential_th
     assert not BERT.secrets.is_ours(newer)
     assert BERT.secrets.followed_by(following).is_ours(newer)
     assert not BERT.secrets.is_ours(ANNA.credential)
+    assert not BERT.secrets.is_ours(msgspec.structs.replace(BERT.credential, member_id=ANNA.id))
 
 
 @given(st.binary(max_size=200))

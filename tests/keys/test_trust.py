@@ -38,6 +38,7 @@ from sealwire.keys import (
     keypackage,
     primitives,
     progress,
+    proofs,
     root,
     session,
     unwrapping,
@@ -45,6 +46,7 @@ from sealwire.keys import (
 )
 from sealwire.keys.events import (
     Admitted,
+    Chartered,
     Claimed,
     Event,
     Granted,
@@ -59,9 +61,9 @@ from sealwire.keys.keypackage import KeyPackage
 from sealwire.keys.primitives import ED25519, Buffer
 from sealwire.keys.reason import Misuse, Reason, Rejected
 from sealwire.keys.root import Root, RootFields
-from sealwire.keys.secrets import Secrets
+from sealwire.keys.secrets import Floor, Secrets
 from sealwire.keys.trust import Trust
-from sealwire.keys.wire import Type
+from sealwire.keys.wire import ENTRY_SIZE, Type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,6 +133,7 @@ def test_the_next_root_counts_and_a_repeated_one_is_passed_over() -> None:
     trust, events = learned(EMPTY, second)
     assert events == [Rooted(2, second)]
     assert (trust.root.version, trust.project_id) == (2, PROJECT)
+    assert trust.known_credentials is not EMPTY.known_credentials
     assert learned(trust, ROOT_BYTES, second) == (trust, [])
 
 
@@ -139,7 +142,7 @@ def test_roots_are_taken_in_order_whatever_order_they_come_in() -> None:
     third = next_root(root.read_next(second, ROOT))
     assert learned(EMPTY, third, second)[0].root.version == 3
     waiting, events = learned(EMPTY, third)
-    assert [type(event) for event in events] == [Waits]
+    assert [event.reason for event in events if isinstance(event, Waits)] == [Reason.OUTDATED]
     assert waiting.root.version == 1
     assert learned(learned(waiting, second)[0])[0].root.version == 3
 
@@ -152,7 +155,7 @@ def test_another_root_of_the_same_version_is_a_fork() -> None:
 def test_a_root_ahead_of_our_clock_waits_for_it() -> None:
     ahead = next_root(made_at=NOW + HOUR)
     trust, events = learned(EMPTY, ahead)
-    assert [type(event) for event in events] == [Waits]
+    assert [event.reason for event in events if isinstance(event, Waits)] == [Reason.AHEAD]
     assert learned(trust, now=NOW + HOUR - 5 * MINUTE)[0].root.version == 2
 
 
@@ -171,6 +174,67 @@ def test_members_of_a_distrusted_authority_key_are_dropped_with_their_sessions_a
     assert not any((trust.credentials, trust.packages, trust.claims, trust.given))
     assert refused(trust, ANNA.credential_bytes) is Reason.DISTRUSTED
     assert refused(trust, ANNA.session(number=2)[1]) is Reason.DISTRUSTED
+
+
+def test_no_flood_of_what_nobody_signed_makes_a_reader_forget_a_root_that_waits_for_its_clock() -> None:
+    nobody = signing("nobody")
+    same = {name: getattr(ROOT, name) for name in RootFields.__struct_fields__}
+    junk = [
+        wire.write(
+            Type.ROOT, PROJECT, RootFields(**{**same, "version": 9, "former": bytes(32), "made_at": at}), [nobody]
+        )
+        for at in range(aside.MOST + 1)
+    ]
+    flooded, events = learned(EMPTY, next_root(made_at=NOW + HOUR), *junk)
+    assert len(flooded.waiting) == aside.MOST
+    assert [event.reason for event in events if isinstance(event, Refused)] == [Reason.TOO_MANY] * 2
+    assert learned(flooded, now=NOW + HOUR)[0].root.version == 2
+
+
+NEWER = signing("newer authority")
+DAYS_END = (ED25519, NEWER.public, NOW + DAY)
+KEYS = (*ROOT.authority_keys, DAYS_END)
+
+
+@pytest.mark.parametrize(
+    ("former", "following", "forgotten"),
+    [
+        ({}, {}, False),
+        ({}, {"authority_keys": (*ROOT.authority_keys, (ED25519, NEWER.public, NOW + 2 * DAY))}, False),
+        ({}, {"authority_keys": (*ROOT.authority_keys, (ED25519, NEWER.public, NOW + DAY - 1))}, True),
+        ({}, {"authority_keys": ROOT.authority_keys}, True),
+        ({"authority_keys": (*ROOT.authority_keys, (ED25519, NEWER.public, 0))}, {"authority_keys": (DAYS_END,)}, True),
+        (
+            {"authority_keys": (*ROOT.authority_keys, (ED25519, NEWER.public, 1))},
+            {"authority_keys": ROOT.authority_keys},
+            True,
+        ),
+        (
+            {"authority_keys": (*ROOT.authority_keys, (ED25519, NEWER.public, 0))},
+            {"authority_keys": ROOT.authority_keys},
+            True,
+        ),
+        ({}, {"distrusted": ((NEWER.public, NOW),)}, True),
+        ({"distrusted": ((NEWER.public, NOW),)}, {"distrusted": ((NEWER.public, NOW),)}, False),
+        ({"distrusted": ((NEWER.public, NOW),)}, {"distrusted": ((NEWER.public, NOW + 1),)}, False),
+        ({"distrusted": ((NEWER.public, NOW),)}, {"distrusted": ((NEWER.public, NOW - 1),)}, True),
+        ({}, {"distrusted": ((signing("nobody").public, 0),)}, False),
+    ],
+)
+def test_floors_are_given_up_where_a_root_takes_an_authority_key_away_and_of_whom_it_does_not_know(
+    former: dict[str, object], following: dict[str, object], *, forgotten: bool
+) -> None:
+    """Whose key raised a floor nobody knows, so it goes; of members whose credential still counts it is known."""
+    remembered = Secrets.decode(ANNA.secrets.raised({BERT.id: Floor(9)}).encode())
+    trust, _ = learned(Trust.begin(remembered, NOW), next_root(**{"authority_keys": KEYS, **former}))
+    assert trust.floors[BERT.id] == Floor(9)
+    trust, events = learned(trust, next_root(trust.root, **{"authority_keys": KEYS, **former, **following}))
+    (rooted,) = events
+    assert isinstance(rooted, Rooted)
+    if ANNA.id in trust.credentials:
+        assert rooted.unproven == ((BERT.id,) if forgotten else ())
+        assert trust.floors[ANNA.id] == Floor(1)
+    assert (BERT.id not in trust.floors) is forgotten
 
 
 # -- credentials
@@ -211,7 +275,7 @@ def test_a_credential_under_a_root_that_is_not_known_yet_waits_for_it() -> None:
     said = msgspec.structs.replace(wire_credential(), root_version=2)
     later = wire.write(Type.CREDENTIAL, PROJECT, said, [newer])
     trust, events = learned(EMPTY, later)
-    assert [type(event) for event in events] == [Waits]
+    assert [event.reason for event in events if isinstance(event, Waits)] == [Reason.UNKNOWN_SIGNER]
     trust, events = learned(trust, second_bytes)
     assert [type(event) for event in events] == [Rooted, Admitted]
     assert refused(EMPTY, wire.write(Type.CREDENTIAL, PROJECT, wire_credential(), [newer])) is Reason.UNKNOWN_SIGNER
@@ -263,6 +327,10 @@ def test_an_older_key_package_is_refused_and_an_equal_one_passed_over() -> None:
     trust, events = learned(sealer(), newer, now=later)
     assert events == [KeysAnnounced(BERT.id, new=False)]
     assert refused(trust, BERT.package, now=later) is Reason.OUTDATED
+    (event,) = learned(trust, BERT.package, now=later)[1]
+    assert isinstance(event, Refused)
+    assert f" of {BERT.id.hex()[:16]}, older" in event.detail
+    assert refused(trust, BERT.package[:-ENTRY_SIZE] + newer[-ENTRY_SIZE:], now=later) is Reason.OUTDATED
     assert learned(trust, newer, now=later) == (trust, [])
 
 
@@ -287,6 +355,7 @@ def test_a_package_of_the_same_time_with_other_content_is_a_fork() -> None:
     other = keypackage.renew(BERT.identity, BERT.credential, PROJECT, (), NOW, Draws("other"))[1]
     assert other is not None
     assert refused(sealer(), other) is Reason.FORK
+    assert refused(sealer(), other[:-ENTRY_SIZE] + BERT.package[-ENTRY_SIZE:]) is Reason.BAD_SIGNATURE
 
 
 def test_a_package_of_a_serial_that_is_not_known_waits_for_that_credential() -> None:
@@ -416,7 +485,39 @@ def test_a_grant_that_unwraps_to_nothing_is_refused_and_ends_nothing() -> None:
     _, secrets, events = trust.unwrap_new(secrets, NOW)
     assert [type(event) for event in events] == [Opened]
     both, _ = learned(mirror(), SESSION, false, GRANTS)
-    assert [type(event) for event in both.unwrap_new(BERT.secrets, NOW)[2]] == [Refused, Opened]
+    after, _, events = both.unwrap_new(BERT.secrets, NOW)
+    assert [type(event) for event in events] == [Refused, Opened]
+    assert not after.given
+
+
+def test_a_session_that_was_granted_twice_is_opened_once() -> None:
+    trust, _ = learned(mirror(), SESSION, GRANTS, grants(1))
+    assert len(trust.given[OUTBOUND.id]) == 2
+    assert [type(event) for event in trust.unwrap_new(BERT.secrets, NOW)[2]] == [Opened]
+
+
+def test_neither_a_session_that_is_held_nor_one_that_waits_for_its_grant_keeps_another_from_being_opened() -> None:
+    def granted(number: int, *, spoilt: bool = False) -> list[bytes]:
+        outbound, statement = ANNA.session(number=number)
+        (wrapped,) = grant.wrap(outbound, sealer().readers("orders", TOPIC, NOW), 0, NOW, os.urandom)
+        if spoilt:
+            fields, _ = grant.read(wrapped, PROJECT)
+            other = msgspec.structs.replace(fields.grants[0], ciphertext=bytes(48))
+            wrapped = wire.write(
+                Type.GRANTS, PROJECT, msgspec.structs.replace(fields, grants=(other,)), [outbound.signing]
+            )
+        return [statement, wrapped]
+
+    _, secrets, _ = learned(mirror(), *granted(2))[0].unwrap_new(BERT.secrets, NOW)
+    trust, _ = learned(mirror(), *granted(2), *granted(3))
+    assert [type(event) for event in trust.unwrap_new(secrets, NOW)[2]] == [Opened]
+    trust, _, events = learned(mirror(), *granted(4, spoilt=True))[0].unwrap_new(BERT.secrets, NOW)
+    assert [type(event) for event in events] == [Refused]
+    trust, secrets, events = learned(trust, *granted(5))[0].unwrap_new(BERT.secrets, NOW)
+    assert [type(event) for event in events] == [Opened]
+    assert list(trust.given) == [ANNA.session(number=4)[0].id]
+    trust, _, _ = learned(trust, *granted(6))[0].unwrap_new(secrets, NOW)
+    assert list(trust.opened) == [ANNA.session(number=number)[0].id for number in (5, 6)]
 
 
 def test_a_session_that_the_secrets_hold_already_is_not_unwrapped_again() -> None:
@@ -466,8 +567,43 @@ def test_a_sender_grants_late_to_whoever_may_read_without_the_session_signing_ke
     assert [type(event) for event in trust.unwrap_new(BERT.secrets, NOW)[2]] == [Opened]
 
 
+def test_a_sender_grants_late_though_another_claims_its_session_too() -> None:
+    fields, _ = grant.read(GRANTS, PROJECT)
+    late = wire.write(Type.GRANTS, PROJECT, msgspec.structs.replace(fields, granter=ANNA.id), [ANNA.identity.signing])
+    claimed = msgspec.structs.replace(session.peek(SESSION, PROJECT), credential=BERT.credential_bytes)
+    lie = wire.write(Type.SESSION, PROJECT, claimed, [BERT.identity.signing])
+    trust, events = learned(mirror(), lie, SESSION, late)
+    assert [type(event) for event in events] == [Claimed, Claimed, Granted]
+    assert Opened in {type(event) for event in trust.unwrap_new(BERT.secrets, NOW)[2]}
+
+
+def test_any_member_grants_late_to_who_knows_no_credential_of_its_own() -> None:
+    otto = member("otto", site="rome")
+    fields = msgspec.structs.replace(grant.read(GRANTS, PROJECT)[0], granter=otto.id)
+    late = wire.write(Type.GRANTS, PROJECT, fields, [otto.identity.signing])
+    asking = Secrets.begin(BERT.identity).asked(PROJECT, ROOT_BYTES, b"request")
+    trust, events = learned(Trust.begin(asking, NOW), ANNA.credential_bytes, otto.credential_bytes, SESSION, late)
+    assert [type(event) for event in events] == [Admitted, Admitted, Claimed, Granted]
+    assert [type(event) for event in trust.unwrap_new(BERT.secrets, NOW)[2]] == [Opened]
+
+
+def test_what_has_the_words_or_the_signature_of_a_known_claim_and_not_both_is_refused() -> None:
+    trust, _ = learned(mirror(), SESSION)
+    words = wire.finish(Type.SESSION, SESSION[: -ENTRY_SIZE - 1], [signing("x")])
+    other = wire.write(
+        Type.SESSION,
+        PROJECT,
+        msgspec.structs.replace(session.peek(SESSION, PROJECT), number=2),
+        [ANNA.identity.signing],
+    )
+    assert refused(trust, words) is Reason.UNKNOWN_SIGNER
+    assert refused(trust, SESSION[:-1] + bytes((SESSION[-1] ^ 1,))) is Reason.BAD_SIGNATURE
+    assert refused(trust, other[:-ENTRY_SIZE] + SESSION[-ENTRY_SIZE:]) is Reason.BAD_SIGNATURE
+
+
 def test_grants_for_us_are_bounded_per_session() -> None:
     trust, _ = learned(mirror(), SESSION, *(grants(number) for number in range(claims.GIVEN_PER_ID)))
+    assert len(trust.given[OUTBOUND.id]) == claims.GIVEN_PER_ID
     assert refused(trust, grants(99)) is Reason.TOO_MANY
 
 
@@ -515,6 +651,10 @@ def test_claims_in_all_are_bounded_and_the_oldest_goes_with_its_grants(monkeypat
     trust, _ = learned(trust, *(statement for _, statement in sessions[1:]))
     assert list(trust.claims) == [outbound.id for outbound, _ in sessions[1:]]
     assert not trust.given
+    again = msgspec.structs.replace(session.peek(sessions[2][1], PROJECT), credential=BERT.credential_bytes)
+    trust, events = learned(trust, wire.write(Type.SESSION, PROJECT, again, [BERT.identity.signing]))
+    assert [type(event) for event in events] == [Claimed]  # of a session that has its place already
+    assert list(trust.claims) == [outbound.id for outbound, _ in sessions[1:]]
 
 
 # -- who may send
@@ -589,6 +729,7 @@ def test_what_waits_is_bounded_per_member_and_in_all(monkeypatch: pytest.MonkeyP
     assert [event.digest for event in dropped] == [primitives.digest(statement) for statement in packages[:2]]
     assert {event.reason for event in dropped} == {Reason.TOO_MANY}
     assert learned(trust, packages[5]) == (trust, [])
+    assert (aside.MOST, aside.MOST_BYTES, aside.MOST_PER_CAUSE) == (1024, 16 * 1024 * 1024, 4)
     monkeypatch.setattr(aside, "MOST", 3)
     strangers = [member(f"stranger-{number}").package for number in range(2)]
     trust, _ = learned(trust, *strangers)
@@ -596,6 +737,10 @@ def test_what_waits_is_bounded_per_member_and_in_all(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(aside, "MOST_BYTES", len(strangers[0]) + 10)
     trust, _ = learned(trust, member("stranger-3").package)
     assert len(trust.waiting) == 1
+    monkeypatch.setattr(aside, "MOST_BYTES", 2 * len(strangers[0]))
+    assert len(learned(trust, strangers[0])[0].waiting) == 2
+    monkeypatch.setattr(aside, "MOST_BYTES", 2 * len(strangers[0]) - 1)
+    assert len(learned(trust, strangers[0])[0].waiting) == 1
 
 
 @given(st.lists(st.binary(max_size=200), max_size=4), st.sampled_from(list(Type)))
@@ -611,6 +756,7 @@ def test_what_is_remembered_of_credentials_and_sessions_is_bounded(monkeypatch: 
     trust, _ = learned(EMPTY, *(member(f"m{number}").credential_bytes for number in range(5)))
     assert len(trust.credentials) == 5
     assert len(trust.known_credentials) <= 2
+    assert unwrapping.OPENED_MOST == 131_072
     monkeypatch.setattr(unwrapping, "OPENED_MOST", 1)
     trust, secrets = mirror(), BERT.secrets
     for number in range(2):
@@ -636,6 +782,7 @@ def test_of_each_member_the_newest_credential_and_package_alone_cost_a_signature
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     verified: list[bytes] = []
+    ahead: list[bytes] = []
     real = primitives.verify
 
     def counted(public: bytes, message: bytes, signature: bytes) -> bool:
@@ -643,6 +790,7 @@ def test_of_each_member_the_newest_credential_and_package_alone_cost_a_signature
         return real(public, message, signature)
 
     def many(checks: Sequence[Check]) -> list[bool]:
+        ahead.extend(signature for _, _, signature in checks)
         return [counted(*check) for check in checks]
 
     monkeypatch.setattr(primitives, "verify", counted)
@@ -656,6 +804,7 @@ def test_of_each_member_the_newest_credential_and_package_alone_cost_a_signature
         trust, events = fresh.learn([*packages, *renewed, ANNA.credential_bytes], NOW + 100, verify_many)
         trust, more = trust.learn([*packages, *renewed], NOW + 100, verify_many)
         assert len(verified) == len(set(verified)) == 3
+        assert verify_many is None or ahead == verified
         assert trust.credentials[BERT.id].serial == 59
         assert trust.packages[BERT.id].made_at == NOW + 59
         assert {event.reason for event in (*events, *more) if isinstance(event, Refused)} == {Reason.OUTDATED}
@@ -677,10 +826,80 @@ def test_a_signature_that_was_found_bad_ahead_is_bad_and_the_next_newest_counts(
     assert len(asked) == 1
 
 
+def test_what_is_no_statement_of_its_type_or_is_nobodys_is_not_looked_at_ahead_and_what_comes_after_it_is() -> None:
+    def many(checks: Sequence[Check]) -> list[bool]:
+        asked.extend(signature for _, _, signature in checks)
+        return [primitives.verify(*check) for check in checks]
+
+    assert proofs.AT_ONCE == 32
+    true = ANNA.credential_bytes, BERT.package
+    for kind, statement, stranger in (
+        (Type.CREDENTIAL, true[0], wire.write(Type.CREDENTIAL, PROJECT, wire_credential(), [signing("nobody")])),
+        (Type.KEY_PACKAGE, true[1], member("otto").package),
+        (Type.KEY_PACKAGE, true[1], package_of_serial(2)),
+    ):
+        nothing = wire.finish(kind, wire.head(kind, PROJECT, b"x"), [AUTHORITY])
+        twice = wire.cosign(statement, {bytes(32): bytes(64)})
+        for junk in (nothing, twice, stranger):
+            asked: list[bytes] = []
+            before = learned(EMPTY, BERT.credential_bytes)[0]
+            after, events = before.learn([statement, junk], NOW, many)  # the last come first
+            assert [type(event) for event in events if not isinstance(event, Waits)] in (
+                [Refused, Admitted],
+                [Refused, KeysAnnounced],
+                [KeysAnnounced],
+            )
+            assert asked == [statement[-64:]]
+            assert after.learn([statement], NOW, many)[1] == ()
+    asked = []
+    alone, events = EMPTY.learn([ANNA.credential_bytes], NOW, many)  # nothing is won by it
+    assert [type(event) for event in events] == [Admitted]
+    assert asked == []
+    alone.learn([admit(ANNA.identity, "anna", serial=2, site="berlin"), BERT.credential_bytes], NOW, many)
+    assert len(asked) == 2
+
+
+def package_of_serial(serial: int, made_at: int = NOW) -> bytes:
+    renewed = msgspec.structs.replace(BERT.credential, serial=serial)
+    return keypackage.announce(BERT.identity, renewed, PROJECT, BERT.held, made_at)
+
+
+def test_of_each_member_the_newest_alone_is_looked_at_ahead_in_whatever_order_they_come() -> None:
+    asked: list[bytes] = []
+
+    def many(checks: Sequence[Check]) -> list[bool]:
+        asked.extend(signature for _, _, signature in checks)
+        return [primitives.verify(*check) for check in checks]
+
+    renewals = [admit(BERT.identity, "bert", serial=serial, site="paris") for serial in (2, 3)]
+    packages = [package_of_serial(3, NOW + step) for step in range(2)]
+    for newest_first in (False, True):
+        asked.clear()
+        trust, _ = EMPTY.learn(sorted(renewals, key=renewals.index, reverse=newest_first), NOW, many)
+        trust, _ = trust.learn(sorted(packages, key=packages.index, reverse=newest_first), NOW, many)
+        trust, _ = trust.learn([package_of_serial(3, NOW + step) for step in range(1, 4)], NOW, many)
+        assert asked == [renewals[1][-64:], packages[1][-64:], package_of_serial(3, NOW + 3)[-64:]]
+        assert (trust.credentials[BERT.id].serial, trust.packages[BERT.id].made_at) == (3, NOW + 3)
+
+
+def test_roots_and_charters_are_learned_though_their_signatures_are_not_looked_at_ahead() -> None:
+    def none(checks: Sequence[Check]) -> list[bool]:
+        raise AssertionError(checks)
+
+    second = next_root()
+    third = next_root(root.read_next(second, ROOT))
+    said = [
+        charter.make(ROOT, AUTHORITY, msgspec.structs.replace(charter.BUILT_IN, version=version)) for version in (1, 2)
+    ]
+    trust, events = EMPTY.learn([second, third, *said], NOW, none)
+    assert (trust.root.version, trust.charter.version) == (3, 2)
+    assert [type(event) for event in events] == [Rooted, Rooted, Chartered, Chartered]
+
+
 @pytest.mark.parametrize("true_first", [False, True])
 def test_a_signature_that_was_found_good_ahead_is_good_for_nothing_else(true_first: bool) -> None:  # noqa: FBT001
     true, other = admit(BERT.identity, "bert", serial=2, site="paris"), ANNA.credential_bytes
-    grafted = other[: -wire.ENTRY_SIZE] + true[-wire.ENTRY_SIZE :]
+    grafted = other[:-ENTRY_SIZE] + true[-ENTRY_SIZE:]
 
     def many(checks: Sequence[Check]) -> list[bool]:
         return [primitives.verify(*check) for check in checks]

@@ -135,6 +135,14 @@ def test_a_refusal_is_never_taken_back_and_its_time_never_rises() -> None:
     assert [row.member_id for row in events[0].refused] == [ANNA.id]
 
 
+def test_of_a_charter_that_pardons_a_few_are_named() -> None:
+    many = [member(f"m{number}") for number in range(5)]
+    (event,) = learned(learned(EMPTY, refusing(*((who, 0) for who in many)))[0], said(version=2))[1]
+    assert isinstance(event, Refused)
+    named = ", ".join(member_id.hex()[:16] for member_id in sorted(who.id for who in many)[:4])
+    assert event.detail == f"charter 2 no longer refuses {named} as 1 does"
+
+
 def test_a_batch_of_charters_comes_to_the_newest_and_of_one_version_only_the_newest_is_verified() -> None:
     batch = [said(as_of=NOW + step) for step in range(3)] + [refusing((BERT, 0), version=2)]
     trust, events = learned(EMPTY, *batch[::-1])
@@ -262,6 +270,18 @@ def test_a_charter_of_a_distrusted_key_holds_until_one_of_the_present_root_comes
     assert [type(event) for event in events] == [Chartered]
     assert held(trust) is None
     assert not trust.refuses(ANNA.id, NOW)
+
+
+def test_a_charter_of_the_present_root_is_no_fork_of_one_whose_key_is_distrusted_and_all_is_judged_anew() -> None:
+    trust = learned(SEALER, next_root(authority_keys=BOTH), said(version=5, root_version=2, max_age=HOUR))[0]
+    trust = learned(trust, next_root(trust.root, authority_keys=BOTH, distrusted=((AUTHORITY.public, 1),)))[0]
+    assert held(trust) is Reason.CHARTER_OLD
+    judged = dataclasses.replace(trust, judged={(b"", TOPIC): None})
+    anew = said(known=trust.root, by=NEWER, version=5, root_version=3)
+    trust, events = learned(judged, anew)
+    assert events == [Chartered(5, NOW, changed=True, refused=(), statement=anew)]
+    assert held(trust) is None
+    assert trust.judged == {}
 
 
 def test_a_root_that_only_a_distrusted_key_names_is_not_waited_for() -> None:
@@ -442,9 +462,19 @@ def test_a_session_ahead_of_our_clock_tells_of_its_senders() -> None:
 
 def test_a_sender_whose_session_is_dated_now_has_no_clock_ahead_any_more() -> None:
     trust = learned(SEALER, CHARTER_AHEAD, BERT.session(now=LATER)[1])[0]
-    later = NOW + MINUTE
+    later = NOW + MINUTE - 1  # nothing that waits for the clock is taken up yet
     assert trust.clock(later) is not None
+    assert learned(trust, ANNA.session(now=later)[1], now=later)[0].clock(later) is not None
     assert learned(trust, BERT.session(now=later, number=2)[1], now=later)[0].clock(later) is None
+
+
+@pytest.mark.parametrize(("date", "mended"), [(NOW, False), (NOW + 1, True), (NOW + 5 * MINUTE, True)])
+def test_a_clock_is_ahead_no_more_whose_next_word_is_later_than_it_was_heard_and_not_ahead(
+    date: int, *, mended: bool
+) -> None:
+    trust = learned(SEALER, CHARTER_AHEAD, package_at(BERT, LATER))[0]
+    renewed = learned(trust, BERT.session(now=date)[1])[0]
+    assert (renewed.clock(NOW) is None) is mended
 
 
 def test_what_nobody_signed_tells_nothing_of_clocks() -> None:
