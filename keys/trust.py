@@ -65,7 +65,7 @@ class Trust:
     opened: Mapping[bytes, None] = field(default_factory=dict)  # session ids, oldest first
     floors: Mapping[bytes, Floor] = field(default_factory=dict)
     waiting: Mapping[bytes, Waiting] = field(default_factory=dict)  # by digest of the statement
-    root_awaited: int = 0  # the highest root version that a charter names whose key we know
+    root_awaited: int = 0  # the newest above ours that a charter names whose key we know, else 0
     ahead: Mapping[bytes, Ahead] = field(default_factory=dict)  # whose clock is ahead of ours, by member id
     # Answers of pure functions, remembered: the same whoever asks. Both die with the root, judgements with the charter.
     known_credentials: Memo = field(default_factory=Memo, repr=False, compare=False)
@@ -240,7 +240,7 @@ class Trust:
         charter, mine = self.charter, self.credentials.get(self.me or b"")
         if not charters.stands(charter, self.root):
             detail = f"charter {charter.version} was signed by a key that root {self.root.version} no longer trusts"
-        elif self.root_awaited > self.root.version:
+        elif self.root_awaited:
             detail = f"a charter names root {self.root_awaited}, and root {self.root.version} is the newest known here"
         elif mine is not None and mine.charter_version > charter.version:
             detail = f"our credential is of the time of charter {mine.charter_version}, {charter.version} is known here"

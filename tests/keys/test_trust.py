@@ -140,7 +140,9 @@ def test_the_next_root_counts_and_a_repeated_one_is_passed_over() -> None:
 def test_roots_are_taken_in_order_whatever_order_they_come_in() -> None:
     second = next_root()
     third = next_root(root.read_next(second, ROOT))
-    assert learned(EMPTY, third, second)[0].root.version == 3
+    trust, events = learned(EMPTY, third, second)
+    assert trust.root.version == 3
+    assert [type(event) for event in events] == [Rooted, Rooted]
     waiting, events = learned(EMPTY, third)
     assert [event.reason for event in events if isinstance(event, Waits)] == [Reason.OUTDATED]
     assert waiting.root.version == 1
