@@ -167,10 +167,9 @@ def package(batch: Batch, statement: bytes) -> None:
     name = said.member_id.hex()[:16]
     known = batch.packages.get(said.member_id)
     age = (said.serial, said.made_at)
-    if known is not None and (known.serial, known.made_at) == age and known.entry == statement[-ENTRY_SIZE:]:
-        if known.digest == wire.statement_digest(statement):
-            return
-        raise Rejected(Reason.BAD_SIGNATURE, "a known signature under other content")
+    entry = statement[-ENTRY_SIZE:]
+    if known is not None and known.entry == entry and known.digest == wire.statement_digest(statement):
+        return
     floor = batch.floors.get(said.member_id, _NO_FLOOR)
     if age < (floor.package_serial, floor.package_made_at):
         raise Rejected(Reason.OUTDATED, f"a key package of {name}, older than the one known")

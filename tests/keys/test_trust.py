@@ -358,6 +358,7 @@ def test_a_package_of_the_same_time_with_other_content_is_a_fork() -> None:
     assert other is not None
     assert refused(sealer(), other) is Reason.FORK
     assert refused(sealer(), other[:-ENTRY_SIZE] + BERT.package[-ENTRY_SIZE:]) is Reason.BAD_SIGNATURE
+    assert refused(sealer(), BERT.package[:-1] + bytes((BERT.package[-1] ^ 1,))) is Reason.BAD_SIGNATURE
 
 
 def test_a_package_of_a_serial_that_is_not_known_waits_for_that_credential() -> None:
