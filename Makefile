@@ -50,7 +50,7 @@ hostile: $(VENV)/.dev ## a control log that lies in every way, put to the rules 
 	@echo "hostile: old, forked, withheld, reordered, duplicated and forged statements of every type"
 	@EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 --dist load tests/keys/test_hostile_control.py $(ARGS)
 
-mutants: $(VENV)/.dev ## change each decision on opening and continuity in keys/: does a test fail? (9 CPU minutes; ARGS="keys/cursor.py")
+mutants: $(VENV)/.dev ## change each decision on trust, opening and continuity in keys/: does a test fail? (22 CPU minutes; ARGS="keys/cursor.py")
 	@echo "mutants: what decides in keys/ is changed, one thing at a time, and put to its tests"
 	@$(BIN)/python tests/mutants/mutating.py $(ARGS)
 

@@ -1,4 +1,4 @@
-"""``make mutants``: is there a test for each decision on opening and continuity?
+"""``make mutants``: is there a test for each decision on trust, opening and continuity?
 
 Each is changed, one at a time; some test must fail.
 
