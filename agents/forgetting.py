@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sealwire.agents import clock
 from sealwire.agents.cursor_reading import CursorReading
 from sealwire.agents.seat import OffsetOutOfRange, ReadRefused
+from sealwire.agents.words import count
 from sealwire.keys.lastwords import LastWords
 
 if TYPE_CHECKING:
@@ -74,8 +75,9 @@ class Forgetting:
             )
             await control.save(after)
         if after is not before:
-            counts = len(before.inbound) - len(after.inbound), len(before.held) - len(after.held)
-            _log.info("forgotten: the secrets of %d sessions, and %d receiving keys", *counts)
+            sessions = count(len(before.inbound) - len(after.inbound), "session")
+            keys = count(len(before.held) - len(after.held), "receiving key")
+            _log.info("forgotten: the secrets of %s, and %s", sessions, keys)
 
     def _late(self) -> bool:
         return self._begun is not None and asyncio.get_running_loop().time() - self._begun >= _AT_LATEST

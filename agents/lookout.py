@@ -16,6 +16,7 @@ from sealwire.agents.narrator import FEW
 from sealwire.agents.stale_words import explain
 from sealwire.agents.standings import Standing
 from sealwire.agents.topics import lane_of
+from sealwire.agents.words import are, count
 from sealwire.keys.cursor import Cursor
 
 if TYPE_CHECKING:
@@ -144,11 +145,12 @@ class Lookout:
         for (channel, site, topic), stale in list(fresh.items())[: FEW if len(fresh) <= FEW else 1]:
             assert stale[0].stale is not None  # noqa: S101 -- that is why it is here
             words = explain(stale[0].stale)
-            _log.warning("%s: %d source partitions of %s at %s are stale: %s", channel, len(stale), topic, site, words)
+            of = f"{count(len(stale), 'source partition')} of {topic} at {site}"
+            _log.warning("%s: %s %s stale: %s", channel, of, are(len(stale)), words)
         if len(fresh) > FEW:
-            count = sum(map(len, fresh.values())) - len(next(iter(fresh.values())))
+            others = sum(map(len, fresh.values())) - len(next(iter(fresh.values())))
             _log.warning(
-                "so are %d source partitions of %d more topics: sealwire status lists them", count, len(fresh) - 1
+                "so are %d source partitions of %d more topics: sealwire status lists them", others, len(fresh) - 1
             )
         self._told = Counter({family: len(stale) for family, stale in found.items()})
 

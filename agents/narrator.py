@@ -9,6 +9,8 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from sealwire.agents.words import count
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -55,8 +57,9 @@ class Narrator:
         if len(freed) > FEW:
             _log.info("%d source partitions of %d topics go on", freed.total(), len(freed))
         else:
-            for (channel, site, topic), count in sorted(freed.items()):
-                _log.info("%s: %d source partitions of %s at %s go on", channel, count, topic, site)
+            for (channel, site, topic), many in sorted(freed.items()):
+                of = f"{count(many, 'source partition')} of {topic} at {site}"
+                _log.info("%s: %s %s on", channel, of, "goes" if many == 1 else "go")
         self._stuck = {name for name, state in now.items() if state != _FLOWING}
 
 

@@ -13,6 +13,7 @@ from sealwire.agents.backfill import Backfill
 from sealwire.agents.own_progress import OwnProgress
 from sealwire.agents.readership import Readership
 from sealwire.agents.sending import Sending
+from sealwire.agents.words import count
 from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys import grant, session
 
@@ -114,8 +115,9 @@ class Senders:
                 self._anew.add(channel)
                 await self._look(channel)
                 sending = self.current(channel)
-                new = f"session {sending.outbound.id.hex()[:8]} for {len(sending.readers)} readers" if sending else ""
-                found.append(f"{channel}: {new or self.waits_for(channel)}")
+                readers = count(len(sending.readers), "reader") if sending else ""
+                new = f"session {sending.outbound.id.hex()[:8]} for {readers}" if sending else self.waits_for(channel)
+                found.append(f"{channel}: {new}")
         await self.progress.say_last_words()
         return "; ".join(found) or "nothing is sealed here yet"
 
@@ -268,7 +270,7 @@ class Senders:
 
     def _note(self, sending: Sending, number: int) -> None:
         channel, session_id, trust = sending.outbound.channel, sending.outbound.id.hex(), self._control.trust
-        _log.info("%s: session %s for %d readers", channel, session_id[:8], len(sending.readers))
+        _log.info("%s: session %s for %s", channel, session_id[:8], count(len(sending.readers), "reader"))
         trail = self._control.trail
         if number > 1:
             trail.note("rotated", what="session", channel=channel, session=session_id)

@@ -10,6 +10,8 @@ from collections import Counter
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
+from sealwire.agents.words import are, count
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -47,11 +49,14 @@ def degraded(side: Mapping[str, Any], troubles: Mapping[str, str]) -> list[str]:
     found += [f"channel {entry['channel']}: {entry['why']}" for entry in side["channels"] if entry.get("why")]
     states = Counter((row["channel"], row["state"]) for row in side["partitions"] if row["state"] != "flowing")
     found += [
-        f"channel {channel}: {count} source partitions are {state}"
-        for (channel, state), count in sorted(states.items())
+        f"channel {channel}: {count(many, 'source partition')} {are(many)} {state}"
+        for (channel, state), many in sorted(states.items())
     ]
     stale = Counter(row["channel"] for row in side["partitions"] if row.get("stale"))
-    found += [f"channel {channel}: {count} source partitions are stale" for channel, count in sorted(stale.items())]
+    found += [
+        f"channel {channel}: {count(many, 'source partition')} {are(many)} stale"
+        for channel, many in sorted(stale.items())
+    ]
     return found
 
 

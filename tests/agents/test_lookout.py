@@ -63,7 +63,7 @@ async def test_a_withheld_tail_is_stale_and_flows_again_when_it_is_served(world:
     row = rows(mirror)[0]
     assert "its sender stated more by" in row["stale"]
     assert (row["state"], row["cursor"], row["lag"]) == ("flowing", 1, 1)
-    assert "channel orders: 1 source partitions are stale" in status.degraded(mirror.side.snapshot(), {})
+    assert "channel orders: 1 source partition is stale" in status.degraded(mirror.side.snapshot(), {})
     world.envelopes.show()
     await until(lambda: len(world.paris.got()) == 2 and not stale(mirror))
     assert status.degraded(mirror.side.snapshot(), {}) == []
@@ -216,5 +216,5 @@ def test_where_many_topics_are_stale_one_is_explained_and_the_others_are_counted
     lookout._tell()
     lookout._tell()
     first, others = [record.message for record in caplog.records]
-    assert first.startswith("orders: 1 source partitions of orders0 at berlin are stale: nobody has spoken of it since")
+    assert first.startswith("orders: 1 source partition of orders0 at berlin is stale: nobody has spoken of it since")
     assert others == "so are 4 source partitions of 4 more topics: sealwire status lists them"

@@ -59,7 +59,7 @@ def test_source_partitions_that_are_stale_no_more_go_on(caplog: pytest.LogCaptur
     stale = snapshot("flowing")
     stale["partitions"][0]["stale"] = "its sender is silent"
     assert said(caplog, stale, stale, snapshot("flowing"))[1:] == [
-        "info orders: 1 source partitions of orders at berlin go on"
+        "info orders: 1 source partition of orders at berlin goes on"
     ]
 
 

@@ -87,7 +87,7 @@ async def test_sessions_are_followed_by_others_when_a_person_says_so(world: Worl
     words = await ordered(sealer, "sessions")
     second = current(sealer)
     assert second.outbound.id != first.outbound.id
-    assert words == {"sessions": f"orders: session {second.outbound.id.hex()[:8]} for 1 readers"}
+    assert words == {"sessions": f"orders: session {second.outbound.id.hex()[:8]} for 1 reader"}
     world.berlin.send(some(3, 3))
     await until(lambda: len(world.paris.got()) == 6)
     assert mirror.refused.keys() <= {"parked"}
