@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from sealwire.agents.words import are, count
 from sealwire.app import options, screen
-from sealwire.app.faults import RUNTIME, Failure
+from sealwire.app.faults import RUNTIME
 from sealwire.app.status import now_ms
 
 if TYPE_CHECKING:
@@ -99,13 +100,10 @@ def _show(console: Console, node: Node, site: Site, stuck: Sequence[Partition]) 
         _print(console, f"{other.name}: {other.state}: {other.why}", style="bold")
     for parked in site.parked:
         since = f", the first for {screen.ago(now_ms() - parked.since)}" if parked.since else ""
-        _print(
-            console,
-            f"{parked.topic}[{parked.partition}]: envelopes of {parked.sessions} sessions that are not known here are "
-            f"parked{since}",
-        )
+        lacking = f"{count(parked.sessions, 'session')} that {are(parked.sessions)} not known here"
+        _print(console, f"{parked.topic}[{parked.partition}]: envelopes of {lacking} are parked{since}")
     if not (stuck or site.others):
-        _print(console, f"Nothing waits and nothing is held; {len(site.partitions)} source partitions.")
+        _print(console, f"Nothing waits and nothing is held; {count(len(site.partitions), 'source partition')}.")
 
 
 def _print(console: Console, words: str, style: str = "") -> None:
@@ -191,8 +189,7 @@ def _decide(node: Node, site: Site, orders: Sequence[Order], what: str, *, yes: 
         for each in orders
     ]
     screen.console().print(screen.table(what, ("source partition", "is", "why", "offsets", "how many#"), shown))
-    if not yes and not _agreed():
-        raise Failure("Nothing was decided.", "Answer y, or give --yes.")
+    options.agreed("Is that so decided?", yes=yes, otherwise="Nothing was decided.")
     ordering.write(node, orders)
     if site.silent:
         options.say(f"{', '.join(site.silent)}: no answer. It is written; a worker that runs carries it out.")
@@ -210,13 +207,6 @@ def _decide(node: Node, site: Site, orders: Sequence[Order], what: str, *, yes: 
         err=True,
     )
     return RUNTIME
-
-
-def _agreed() -> bool:
-    try:
-        return click.confirm("Is that so decided?", default=False)
-    except click.Abort:
-        return False
 
 
 @click.group()
@@ -237,7 +227,7 @@ def quarantine_list(node_file: Path, config: Path | None, last: int, *, as_json:
     from sealwire.app.quarantine import read  # noqa: PLC0415
 
     node = options.node(node_file, config, needs="open")
-    found, count = read(node, last)
+    found, in_all = read(node, last)
     if as_json:
         click.echo(json.dumps([each.as_json() for each in found], indent=2))
         return 0
@@ -247,6 +237,6 @@ def quarantine_list(node_file: Path, config: Path | None, last: int, *, as_json:
         return 0
     columns = ("since", "reason", "cloud place", "bytes#", "sender", "session", "what was seen")
     console.print(screen.table("Quarantine", columns, [each.cells(now_ms()) for each in found]))
-    if count > len(found):
-        _print(console, f"{count - len(found)} older ones: --last {count}")
+    if in_all > len(found):
+        _print(console, f"{in_all - len(found)} older ones: --last {in_all}")
     return 0

@@ -223,8 +223,7 @@ def topics_apply(node_file: Path, config: Path | None, retention_days: int, *, y
             err=True,
         )
     if any(step.deed in {making.Deed.MAKE, making.Deed.GROW} for step in steps):
-        if not yes and not _agreed():
-            raise Failure("Nothing was made.", "Answer y, or give --yes.")
+        options.agreed("Make these?", yes=yes, otherwise="Nothing was made.")
         _done(screen_, making.run(cloud, apply(steps)))
     else:
         screen_.print("Nothing to make.")
@@ -236,13 +235,6 @@ def _administrator(cluster: Cluster, config: Path | None) -> Cluster:
     return (
         clientfile.cluster(None, config, otherwise=cluster.bootstrap, embedded=cluster.embedded) if config else cluster
     )
-
-
-def _agreed() -> bool:
-    try:
-        return click.confirm("Make these?", default=False)
-    except click.Abort:
-        return False
 
 
 def _show(console: Console, title: str, steps: Sequence[Step]) -> None:

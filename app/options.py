@@ -159,14 +159,27 @@ def identity(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def agreed(question: str, *, yes: bool) -> None:
-    """Ask a person, unless told `--yes`; raises `Failure` where the answer is no, or there is nobody to ask."""
+def agreed(question: str, *, yes: bool, otherwise: str = "Nothing was changed.") -> None:
+    """Ask a person, unless told `--yes`; raises `Failure` where the answer is no, or nobody is there to answer.
+
+    ``otherwise`` is what was not done then. An answer may be piped in; where there is none to be read the command line
+    lacks `--yes`, and the exit code is that of a wrong one.
+    """
+    if yes:
+        return
     try:
-        sure = yes or click.confirm(question, default=False, err=True)
-    except click.Abort:
-        sure = False
+        sure = click.confirm(question, default=False, err=True)
+    except (click.Abort, OSError, RuntimeError) as error:  # the last ones: standard input is closed
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        click.echo("", err=True)  # the question stands there without an end
+        raise Failure(
+            f"{otherwise} Nobody is there to answer: standard input ends, or is closed.",
+            "Look at what is shown above. If it is right: the same again with --yes.",
+            code=CONFIGURATION,
+        ) from None
     if not sure:
-        raise Failure("Nothing was changed.", "Answer y, or give --yes.")
+        raise Failure(otherwise, "Answer y, or give --yes.")
 
 
 def next_custody(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -377,7 +378,12 @@ def test_the_drill_of_the_runbook(
     ):
         assert run(*words) == 2
         assert "sealwire authority catch-up" in capsys.readouterr().err
-    assert run("authority", "catch-up", "-d", "again", "--embedded") == 1  # nobody confirmed
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run("authority", "catch-up", "-d", "again", "--embedded") == 2
+    assert "Nothing was changed. Nobody is there to answer" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert run("authority", "catch-up", "-d", "again", "--embedded") == 1
+    assert "Nothing was changed." in capsys.readouterr().err
     assert run("authority", "catch-up", "-d", "again", "--embedded", "--yes") == 0
     assert "charter 2 with 1 refusal" in capsys.readouterr().out
     assert run("authority", "run", "-d", "again", "--once", "--embedded") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -219,11 +220,16 @@ def test_a_difference_names_every_member_that_gains_or_loses_a_right(
     assert present(here).version == 0
 
 
-def test_a_charter_is_signed_after_it_was_shown_and_agreed_to(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_charter_is_signed_after_it_was_shown_and_agreed_to(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     admit(here, "berlin-1", "lisbon-1")
     (here / "c.yaml").write_text(GOOD)
-    assert run("charter", "sign", "c.yaml", "-d", "acme") == 1
-    assert present(here).version == 0
+    for answer, code in (("n\n", 1), ("", 2)):
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        assert run("charter", "sign", "c.yaml", "-d", "acme") == code
+        assert "Nothing was changed." in capsys.readouterr().err
+        assert present(here).version == 0
     assert run("charter", "sign", "c.yaml", "-d", "acme", "--yes") == UNPUBLISHED
     assert "NOT PUBLISHED" in capsys.readouterr().err
     assert (present(here).version, present(here).max_age) == (1, 2 * DAY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from sealwire.app import cli, guard
+from sealwire.app import cli, guard, options
 from sealwire.app.faults import Failure, Fault, Faults
 
 if TYPE_CHECKING:
@@ -186,3 +187,33 @@ def test_where_nothing_can_be_written_an_unforeseen_error_is_said_all_the_same(
     monkeypatch.setattr("tempfile.gettempdir", none)
     assert guard.say(RuntimeError("unforeseen")) == 1
     assert "no file: none could be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("there", [io.StringIO(""), None])
+def test_a_question_that_nobody_is_there_to_answer_says_what_to_give_and_ends_as_a_wrong_command_line(
+    there: io.StringIO | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", there)
+    with pytest.raises(Failure, match="Nothing was changed. Nobody is there to answer: .*--yes") as raised:
+        options.agreed("Sign this?", yes=False)
+    assert raised.value.code == 2
+    options.agreed("Sign this?", yes=True)
+
+
+@pytest.mark.parametrize("answer", ["n", ""])
+def test_an_answer_may_be_piped_in_and_only_yes_is_one(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    options.agreed("Sign this?", yes=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{answer}\n"))
+    with pytest.raises(Failure, match="Nothing was made") as raised:
+        options.agreed("Sign this?", yes=False, otherwise="Nothing was made.")
+    assert raised.value.code == 1
+
+
+def test_ctrl_c_at_a_question_ends_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda *_: interrupt())
+    with pytest.raises(click.Abort):
+        options.agreed("Sign this?", yes=False)

@@ -171,7 +171,7 @@ def test_what_waits_is_listed_with_its_span_and_the_line_that_helps_though_no_wo
 def test_nothing_held_is_said_and_ends_well(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.write(WAITS, FLOWS)
     assert site.run("held") == 0
-    assert "Nothing waits and nothing is held; 1 source partitions." in capsys.readouterr().out
+    assert "Nothing waits and nothing is held; 1 source partition." in capsys.readouterr().out
 
 
 def test_what_a_worker_says_counts_before_what_is_written(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

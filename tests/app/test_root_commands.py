@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import TYPE_CHECKING
 
@@ -117,12 +118,14 @@ def test_a_draft_says_what_it_changes_and_who_has_signed(here: Path, capsys: pyt
     assert f"  {first}\n" in capsys.readouterr().out
 
 
-def test_the_draft_that_a_person_does_not_agree_to_stays_unsigned(here: Path) -> None:
+def test_the_draft_that_a_person_does_not_agree_to_stays_unsigned(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     acme(here)
     assert run("root", "draft", "draft", "-d", "acme", "--threshold", "1") == 0
     before = (here / "draft").read_bytes()
-    assert run("root", "sign", "draft", "--root-key", "disk1/root.key") == 1
-    assert (here / "draft").read_bytes() == before
+    for answer, code in (("n\n", 1), ("", 2)):
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        assert run("root", "sign", "draft", "--root-key", "disk1/root.key") == code
+        assert (here / "draft").read_bytes() == before
 
 
 def test_a_stranger_s_key_signs_no_root(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
