@@ -22,7 +22,7 @@ from sealwire.app import project as projects
 from sealwire.app.books import RESTORED, Books
 from sealwire.app.custody import COST, MOST_COST, SALT_SIZE, Cost
 from sealwire.app.faults import CONFIGURATION, Failure, unusable
-from sealwire.app.files import write_whole
+from sealwire.app.files import refuse_foreign, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +43,10 @@ class _Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 def write(project: Project, file: Path, custody: Custody, now: int) -> None:
     """Write a backup under a passphrase, in place of an older one. Raises `Failure`."""
-    if file.exists() and not _is_backup(file):
-        raise Failure(f"There is a file {file}, and it is no backup.", "Name another: it is not overwritten.", code=2)
+    try:
+        refuse_foreign(file, MAGIC, "no backup")
+    except OSError as error:
+        raise unusable(f"The backup {file}", "written", error) from None
     books = project.books()
     files = {projects.BOOKS: books.snapshot()}
     books.close()
@@ -119,11 +121,3 @@ def _open(file: Path, custody: Custody) -> _Content:
     if any("/" in name or name.startswith(".") for name in found.files):
         raise Failure(f"The backup {file} names files elsewhere.", "It was not made by sealwire.", code=CONFIGURATION)
     return found
-
-
-def _is_backup(file: Path) -> bool:
-    try:
-        with file.open("rb") as source:
-            return source.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sealwire.agents.words import count
 from sealwire.app import options, screen
 from sealwire.app.faults import CONFIGURATION, RUNTIME, Failure, unusable
 from sealwire.app.options import say
@@ -88,10 +89,15 @@ def verify(
 
 
 def _export(node: Node, file: Path, asked: Asked, *, as_json: bool) -> int:
-    from sealwire.app.files import write_whole  # noqa: PLC0415
+    from sealwire.app.files import refuse_foreign, write_whole  # noqa: PLC0415
     from sealwire.app.project import now_ms  # noqa: PLC0415
     from sealwire.app.verify_export import exported  # noqa: PLC0415
+    from sealwire.keys.digestfile import MAGIC  # noqa: PLC0415
 
+    try:
+        refuse_foreign(file, MAGIC, "no export of digests")  # before the topics are read, which takes long
+    except OSError as error:
+        raise unusable(str(file), "written", error) from None
     content, partitions = exported(
         node, asked, now_ms(), lambda each: say(f"read {each.source} {each.span}: {each.count:,} records")
     )
@@ -99,12 +105,13 @@ def _export(node: Node, file: Path, asked: Asked, *, as_json: bool) -> int:
         write_whole(file, content)
     except OSError as error:
         raise unusable(str(file), "written", error) from None
-    count = sum(each.count for each in partitions)
+    records = sum(each.count for each in partitions)
     if as_json:
         rows = [{"source": str(each.source), "first": each.span.first, "next": each.span.next} for each in partitions]
-        click.echo(json.dumps({"file": str(file), "records": count, "partitions": rows}, indent=2))
+        click.echo(json.dumps({"file": str(file), "records": records, "partitions": rows}, indent=2))
     else:
-        click.echo(f"{file}: {count:,} records of {len(partitions)} source partitions, {len(content):,} bytes")
+        of = f"{count(records, 'record')} of {count(len(partitions), 'source partition')}"
+        click.echo(f"{file}: {of}, {len(content):,} bytes")
         click.echo("Bring it to the receiving site. There: sealwire verify --against FILE NODE.yaml")
     return 0
 

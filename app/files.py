@@ -41,6 +41,22 @@ def refuse_existing(*files: Path) -> None:
             )
 
 
+def refuse_foreign(file: Path, beginning: bytes, what: str) -> None:
+    """Raise `Failure` where there is a file that does not begin so: a key, a vault or a ticket, as like as not.
+
+    ``what`` says what it is not, like "no backup". Raises `OSError` where it cannot be read.
+    """
+    try:
+        with file.open("rb") as there:
+            ours = there.read(len(beginning)) == beginning
+    except FileNotFoundError:
+        return
+    if not ours:
+        raise Failure(
+            f"There is a file {file}, and it is {what}.", "Name another: it is not overwritten.", code=CONFIGURATION
+        )
+
+
 def sync_directory(directory: Path) -> None:
     """Make a new or renamed name in a directory last through a loss of power."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -14,7 +14,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from sealwire.app.faults import CONFIGURATION, Failure, unusable
-from sealwire.app.files import write_whole
+from sealwire.app.files import refuse_foreign, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,12 +39,7 @@ def write(kind: str, statements: Sequence[bytes]) -> bytes:
 def put(kind: str, file: Path, statements: Sequence[bytes]) -> None:
     """Write these statements into a file; raises `Failure` where there is one that is no such paper, or cannot be."""
     try:
-        if file.exists() and not file.read_bytes().startswith(_line("BEGIN", kind).encode()):
-            raise Failure(
-                f"There is a file {file}, and it is not {_article(kind)} file.",
-                "Name another: it is not overwritten.",
-                code=CONFIGURATION,
-            )
+        refuse_foreign(file, _line("BEGIN", kind).encode(), f"not {_article(kind)} file")
         write_whole(file, write(kind, statements), 0o644)
     except OSError as error:
         raise unusable(str(file), "written", error) from None

@@ -231,6 +231,11 @@ def test_what_is_asked_wrongly_is_said_with_exit_code_2(bridge: Bridge, capsys: 
     }.items():
         assert cli.main(["verify", bridge.berlin, *words]) == 2
         assert said in capsys.readouterr().err
+    key = bridge.directory / "state-berlin/vault.key"
+    secret = key.read_bytes()
+    assert cli.main(["verify", "--export", str(key), bridge.berlin]) == 2
+    assert "it is no export of digests" in capsys.readouterr().err
+    assert key.read_bytes() == secret
     assert cli.main(["verify", "--export", "x", bridge.lisbon]) == 2
     assert "no mapping to seal" in capsys.readouterr().err
     assert cli.main(["verify", "--against", "x", bridge.berlin]) == 2
