@@ -64,8 +64,8 @@ def authority_run(directory: Path, cloud: options.CloudOptions, *, once: bool) -
 @click.argument("request", type=options.FILE)
 @click.option("--answer", required=True, type=options.FILE, help="Where to write the answer.")
 @options.project_directory
-def authority_admit(request: Path, answer: Path, directory: Path) -> None:
-    """Answer a request that came as a file."""
+def authority_admit(request: Path, answer: Path, directory: Path) -> int:
+    """Answer a request that came as a file. Exit code 1: it is refused, and the answer says so."""
     (statement, *_) = papers.read(papers.REQUEST, request)
     with authorities.opened(directory) as judge:
         try:
@@ -79,8 +79,10 @@ def authority_admit(request: Path, answer: Path, directory: Path) -> None:
     say(verdict.words)
     papers.put(papers.ANSWER, answer, [verdict.answer, *judge.project.chain])
     say(f"Bring {answer} back, and there: sealwire enroll --answer {answer.name} --identity NAME")
-    if verdict.member:
-        say("Others hear of the member from the cloud: `sealwire authority run --once` publishes its credential.")
+    if verdict.member is None:
+        return RUNTIME
+    say("Others hear of the member from the cloud: `sealwire authority run --once` publishes its credential.")
+    return 0
 
 
 @authority.command("backup")

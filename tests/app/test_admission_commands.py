@@ -147,6 +147,23 @@ def test_by_hand_the_request_and_the_answer_go_as_files(here: Path, capfdbinary:
     assert b'"producer1"' in capfdbinary.readouterr().out
 
 
+def test_who_is_refused_by_hand_has_an_answer_that_says_so_and_the_exit_code_tells(
+    here: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    run("project", "create", "acme", "-d", "acme")
+    mine = ticket(here, capfdbinary)
+    for name in ("producer1", "thief"):
+        run("enroll", mine, "--identity", name, "--request-file", name)
+    assert run("authority", "admit", "producer1", "-d", "acme", "--answer", "a") == 0
+    capfdbinary.readouterr()
+    assert run("authority", "admit", "thief", "-d", "acme", "--answer", "a2") == 1
+    said = capfdbinary.readouterr().err
+    assert b"refused, spent" in said
+    assert b"Others hear of the member" not in said
+    assert run("enroll", "--answer", "a2", "--identity", "thief") == 1
+    assert b"spent" in capfdbinary.readouterr().err
+
+
 def test_a_member_that_is_given_another_ticket_by_hand_stays_one(
     here: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
