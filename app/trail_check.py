@@ -11,7 +11,7 @@ from sealwire.app.faults import unusable
 from sealwire.app.trail_line import LONGEST, ORIGIN, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 
 @dataclass
@@ -65,7 +65,7 @@ def check(files: Sequence[Path], noted: Collection[str] = ()) -> Checked:
     Each must be found again, else the tail was cut or the chain made anew; each also vouches for a beginning, where
     older files were removed on purpose. Raises `Failure` where a file cannot be read.
     """
-    parts = sorted((_part(file, noted) for file in dict.fromkeys(files)), key=_place)
+    parts = sorted((part_of(file, lines(file), noted) for file in dict.fromkeys(files)), key=_place)
     ends = {part.end.digest: part.end.n for part in parts if part.end is not None}
     used: set[str] = set()
     for part in parts:
@@ -96,9 +96,10 @@ def _place(part: Part) -> tuple[int, str]:
     return (part.first.n if part.first else 0, str(part.file))
 
 
-def _part(file: Path, noted: Collection[str]) -> Part:
+def part_of(file: Path, found: Iterable[Line | bytes], noted: Collection[str] = ()) -> Part:
+    """Judge what `lines` gave of a file, by itself: what was before its first line is not asked."""
     part = Part(file)
-    for number, line in enumerate(lines(file), 1):
+    for number, line in enumerate(found, 1):
         part.end = part.end if isinstance(line, bytes) else line
         if part.wrong:
             continue

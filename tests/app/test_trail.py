@@ -487,3 +487,17 @@ def test_audit_show_shows_what_is_asked_for(tmp_path: Path, capsys: pytest.Captu
     assert shown("--json")[0] == (tmp_path / FILE).read_text().splitlines()[0]
     rewritten(tmp_path / FILE, lambda found: found.__setitem__(1, found[1].replace(b"erp", b"api")))
     assert len(shown(code=1)) == 3  # an altered line is not shown as if it were true
+
+
+def test_audit_show_says_of_a_trail_that_was_cut_that_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trail = Trail(tmp_path / FILE)
+    for number in range(4):
+        trail.note("charter", version=number)
+    trail.settle()
+    rewritten(tmp_path / FILE, lambda found: found.__delitem__(1))
+    assert cli.main(["audit", "show", str(tmp_path / FILE)]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.count("version=") == 3
+    assert "trail.jsonl: cut at line 2: the lines of number 2 to 2 are gone" in shown.err
+    rewritten(tmp_path / FILE, lambda found: found.__delitem__(0))
+    assert cli.main(["audit", "show", str(tmp_path / FILE)]) == 0  # what was before may be in a file put aside
