@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.errors import KafkaError
 from aiokafka.record.memory_records import MemoryRecords
 
 from sealwire.agents.batches import walk
+from sealwire.agents.words import count
 from sealwire.keys import envelope as envelopes
 from sealwire.keys import wire
 from sealwire.keys.envelope import HEADER_SIZE, OVERHEAD, Place
@@ -20,7 +21,7 @@ from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sealwire.app.cloudrecord import CloudRecord
     from sealwire.keys.secrets import Secrets
@@ -36,6 +37,7 @@ class CloudView:
     rows: tuple[tuple[str, str], ...]
     refused: Rejected | None
     head: bytes = field(repr=False)
+    facts: Mapping[str, Any]  # the same for programs: bytes in hex, times in ms
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class PlainRecord:
     value: bytes | None = field(repr=False)
     headers: tuple[tuple[str, bytes | None], ...] = field(repr=False)
 
+    def as_json(self) -> dict[str, Any]:
+        """Give it for programs: bytes in hex, so that none is lost."""
+        return {
+            "offset": self.offset,
+            "timestamp_ms": self.timestamp,
+            "record_key": _hex(self.record_key),
+            "value": _hex(self.value),
+            "headers": [[name, _hex(value)] for name, value in self.headers],
+        }
+
 
 @dataclass(frozen=True)
 class PlainView:
@@ -56,6 +68,7 @@ class PlainView:
     rows: tuple[tuple[str, str], ...]
     records: tuple[PlainRecord, ...] = field(repr=False)
     left_out: int
+    facts: Mapping[str, Any]  # the same for programs
 
 
 def from_the_cloud(record: CloudRecord) -> CloudView:
@@ -71,13 +84,19 @@ def from_the_cloud(record: CloudRecord) -> CloudView:
     if record.headers:
         rows.append(("headers", ", ".join(name for name, _ in record.headers)))
     rows.append(("entropy", f"{entropy(content):.2f} bits a byte (8.00 is random)"))
+    facts: dict[str, Any] = {
+        "size": len(content),
+        "timestamp_ms": record.timestamp,
+        "record_key": _hex(record.record_key),
+        "headers": [name for name, _ in record.headers],
+    }
     try:
         header = envelopes.read_header(content)
     except Rejected as refusal:
         rows.append(("envelope", f"no: {refusal}"))
         if refusal.reason is Reason.FOREIGN and content[:2] == wire.MAGIC:
             rows.append(("statement", _statement(content)))
-        return CloudView(tuple(rows), refusal, content[:HEAD])
+        return CloudView(tuple(rows), refusal, content[:HEAD], {**facts, "refused": str(refusal.reason)})
     body = len(content) - HEADER_SIZE - SIGNATURE_SIZE
     rows += [
         ("format, suite", f"{header.format}, {header.suite}"),
@@ -89,7 +108,19 @@ def from_the_cloud(record: CloudRecord) -> CloudView:
         ),
         ("signature", content[-SIGNATURE_SIZE:].hex()),
     ]
-    return CloudView(tuple(rows), None, content[:HEAD])
+    facts |= {
+        "refused": None,
+        "format": header.format,
+        "suite": header.suite,
+        "session": header.session_id.hex(),
+        "salt": header.salt.hex(),
+        "signature": content[-SIGNATURE_SIZE:].hex(),
+    }
+    return CloudView(tuple(rows), None, content[:HEAD], facts)
+
+
+def _hex(content: bytes | None) -> str | None:
+    return None if content is None else content.hex()
 
 
 def _statement(content: bytes) -> str:
@@ -157,11 +188,30 @@ def to_the_entitled(found: Opened, most: int) -> PlainView:
             f"{inner.kind.name.lower()}, {inner.layout.name.lower()}" + "".join(f", {f}" for f in flags),
         ),
         ("sealed at", stamp(inner.sealed_at)),
-        ("records", f"{inner.record_count} in {inner.batch_count} record batches"),
+        ("records", f"{inner.record_count:,} in {count(inner.batch_count, 'record batch')}"),
         ("sizes", sizes),
     )
-    records, count = read_records(found.batches, inner.first, inner.next, most)
-    return PlainView(rows, records, count - len(records))
+    records, in_all = read_records(found.batches, inner.first, inner.next, most)
+    facts = {
+        "sender": session.name,
+        "member_id": session.member_id.hex(),
+        "site": inner.site,
+        "channel": session.channel,
+        "topic": inner.topic,
+        "topic_id": inner.topic_id.hex(),
+        "partition": inner.partition,
+        "first": inner.first,
+        "next": inner.next,
+        "kind": inner.kind.name.lower(),
+        "flags": flags,
+        "compression": inner.compression.name.lower(),
+        "sealed_at_ms": inner.sealed_at,
+        "record_count": inner.record_count,
+        "batch_count": inner.batch_count,
+        "left_out": in_all - len(records),
+        "records": [record.as_json() for record in records],
+    }
+    return PlainView(rows, records, in_all - len(records), facts)
 
 
 def read_records(batches: memoryview, first: int, following: int, most: int) -> tuple[tuple[PlainRecord, ...], int]:

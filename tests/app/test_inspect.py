@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -231,6 +232,12 @@ def test_the_command_shows_an_envelope_from_a_broker_with_and_without_an_identit
         file.write_bytes(world.envelope)
         by_file = [*mine, "--file", str(file)]
         assert SECRET_WORDS.decode() in CliRunner().invoke(inspect, by_file, standalone_mode=False).output
+        told = json.loads(CliRunner().invoke(inspect, [*mine, "--json"], standalone_mode=False).output)
+        assert told["cloud"]["session"] in outside.output  # whole, though the terminal may be narrower
+        assert (told["offset"], told["opened"]["sender"], told["opened"]["next"]) == (0, "producer1", 2)
+        assert bytes.fromhex(told["opened"]["records"][0]["value"]) == SECRET_WORDS
+        told = json.loads(CliRunner().invoke(inspect, [*place, "--json"], standalone_mode=False).output)
+        assert (told["opened"], told["cloud"]["size"]) == (None, len(world.envelope))
         producer_log.close()
 
 
