@@ -101,7 +101,7 @@ class Authority:
                 known = credentials.peek(member.credential, self.project.id)
                 if self._bears(member, known) or known.not_after < now or self.charters.refuses(member.member_id):
                     continue
-                credential = self._credential(member, known.attributes, now)
+                credential = self._credential(member, known.name, known.attributes, now)
                 signed.append(replace(member, serial=member.serial + 1, credential=credential))
                 self.books.enter(signed[-1])
                 self.books.forget_answers(member.member_id)  # of the same key: nobody believes them any more
@@ -144,8 +144,9 @@ class Authority:
                 return self._refuse(request, reason, detail, now, winner)
             case Same():
                 member = self.books.member(request.member_id)
-                if member is None or member.name != request.name:
-                    detail = f"this identity was admitted as {member.name}" if member else "no member"
+                name = credentials.peek(member.credential, self.project.id).name if member else ""
+                if member is None or name != request.name:
+                    detail = f"this identity was admitted as {name}" if member else "no member"
                     return self._refuse(request, Reason.CHANGED_REQUEST, detail, now, proven=True)
                 if self.charters.refuses(member.member_id):
                     return self._refuse_member(request, member, now)
@@ -202,7 +203,7 @@ class Authority:
     ) -> MemberRow:
         member = MemberRow(
             request.member_id,
-            request.name,
+            former.name if former else request.name,  # of two that bear one name, after a restore, the books add to one
             attributes["site"],
             owns_site,
             request.identity_key,
@@ -211,17 +212,17 @@ class Authority:
             former.serial if former else 0,
             b"",
         )
-        credential = self._credential(member, tuple(attributes.items()), now)
+        credential = self._credential(member, request.name, tuple(attributes.items()), now)
         return replace(member, serial=member.serial + 1, credential=credential)
 
-    def _credential(self, member: MemberRow, attributes: Iterable[tuple[str, str]], now: int) -> bytes:
+    def _credential(self, member: MemberRow, name: str, attributes: Iterable[tuple[str, str]], now: int) -> bytes:
         """Sign a member's next credential. It carries the charter's version of its time."""
         return credentials.make(
             self.project.root,
             self._signing,
             member_id=member.member_id,
             identity_key=member.identity_public,
-            name=member.name,
+            name=name,
             attributes=dict(attributes),
             serial=member.serial + 1,
             now=now,

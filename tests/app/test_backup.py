@@ -257,6 +257,27 @@ def test_a_ticket_that_was_spent_since_is_spent_and_the_others_are_not(yesterday
     assert isinstance(ask(desk, yesterday.open, "oslo-1"), Credential)
 
 
+def test_two_members_that_two_authorities_admitted_under_one_name_both_go_on_under_it(yesterday: Yesterday) -> None:
+    """A directory was copied, and both copies ran: the cloud has another member of a name that the books have, too."""
+    twin = yesterday.restored()
+    theirs, credential = twin.admit("new-1")
+    yesterday.desk.log.publish(yesterday.desk.control, member_key(credential.member_id), credential.statement)
+    yesterday.desk.admit("new-1")
+    desk = yesterday.desk
+    news = catchup.look(desk.authority.project, desk.authority.books, desk.log)
+    catchup.take(desk.authority, news, desk.log, desk.now)
+    for _ in range(2):
+        desk.now += HOUR
+        desk.send(requests.ask_renewal(theirs, credential, desk.now))
+        assert desk.run_once() == 1
+        statement = desk.log.newest_by_key(desk.control)[member_key(theirs.member_id)]
+        renewed = credentials.read(statement, desk.authority.project.root, desk.now)
+        assert (renewed.name, renewed.serial > credential.serial) == ("new-1", True)
+        credential = renewed
+    rows = [row.name for row in desk.authority.books.members() if row.name.startswith("new-1")]
+    assert rows == ["new-1", f"new-1 ({theirs.fingerprint})"]
+
+
 def test_where_the_request_is_gone_every_ticket_that_could_have_been_the_one_is_spent(yesterday: Yesterday) -> None:
     other = yesterday.desk.ticket(life=9 * DAY)  # after the backup: the restored books do not know it
     yesterday.today()
