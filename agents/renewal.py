@@ -28,7 +28,10 @@ _LOOK_EVERY = 10.0  # seconds between two looks at what is due
 _RENEW_EVERY = 600.0  # seconds between two looks at our own receiving keys
 _ASK_EVERY_MS = 3600 * 1000  # between two requests for the next credential
 _ANSWER_WITHIN = 20.0  # seconds for which an order waits for the authority's answer
-_NO_CREDENTIAL = "no credential of our own: enroll this identity again (sealwire enroll)"
+_NO_CREDENTIAL = (
+    "no credential of our own counts here: the authority signs the next one as soon as it runs and the cloud shows it; "
+    "else enroll a new identity (sealwire enroll)"
+)
 _FOREIGN_KEY = (
     "our credential names an identity key that is not in this vault: it is of before the key was replaced. Restore the "
     "newer vault, or enroll a new identity (sealwire enroll)"
@@ -154,8 +157,7 @@ class Renewal:
     async def _look_at_credential(self) -> None:
         """Ask for what is due, every hour until it is there; the control topic brings the answer."""
         secrets, credential, now = self._control.secrets, self._control.credential, clock.now()
-        mine = self._control.trust.credential_of(secrets.identity.member_id)
-        if mine is not None and credential is None:
+        if credential is None and self._without_credential() == _FOREIGN_KEY:
             self._troubled(_FOREIGN_KEY)
         elif self.trouble == _FOREIGN_KEY:
             self.trouble = ""
@@ -165,6 +167,11 @@ class Renewal:
             await self._replace_identity(by_itself=True)
         elif now >= credential.not_before + (credential.not_after - credential.not_before) // 3:
             await self._ask_renewal()
+
+    def _without_credential(self) -> str:
+        """Say why we have none: one is there that names another key, in a vault of before our key was replaced."""
+        mine = self._control.trust.credential_of(self._control.secrets.identity.member_id)
+        return _NO_CREDENTIAL if mine is None else _FOREIGN_KEY
 
     def _identity_is_old(self) -> bool:
         return clock.now() >= self._control.secrets.identity.made_at + self._settings.lifetimes.identity
@@ -181,7 +188,7 @@ class Renewal:
                 await control.save(control.secrets.followed_by(following))
         credential = control.credential
         if credential is None:
-            return self._troubled(_NO_CREDENTIAL)
+            return self._troubled(self._without_credential())
         _log.info("asking for a credential of our next identity key")
         return await self._ask(request.ask_replacement(former, following, credential, clock.now()))
 
@@ -191,7 +198,7 @@ class Renewal:
             return await self._replace_identity(by_itself=True)  # its credential renews as well
         credential = control.credential
         if credential is None:
-            return self._troubled(_NO_CREDENTIAL)
+            return self._troubled(self._without_credential())
         _log.info("asking for the next credential")
         return await self._ask(request.ask_renewal(control.secrets.identity, credential, clock.now()))
 
@@ -213,8 +220,8 @@ class Renewal:
         control = self._control
         credential = control.credential
         if credential is None:
-            return self._troubled(_NO_CREDENTIAL)
-        if self.trouble == _NO_CREDENTIAL:
+            return self._troubled(self._without_credential())
+        if self.trouble in (_NO_CREDENTIAL, _FOREIGN_KEY):
             self.trouble = ""
         async with control.changing:
             mine, project = control.secrets.identity, control.trust.project_id

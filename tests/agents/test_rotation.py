@@ -253,7 +253,10 @@ async def test_a_vault_of_before_the_replacement_is_noticed_and_makes_nothing(wo
     store: Store = type(sealer.store)(old)
     again = world.sealer(store, state=sealer.settings.state)
     await again.start()
-    await until(lambda: "our credential names an identity key that is not in this vault" in again.control.trouble)
+    await until(again.control.caught_up.is_set)
+    told = await again.control.renewal.credential_anew()
+    assert told.startswith("our credential names an identity key that is not in this vault")  # from the first word on
+    assert told == again.control.renewal.trouble
     assert again.side.senders.current("orders") is None  # type: ignore[union-attr]
 
 
