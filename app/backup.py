@@ -76,6 +76,9 @@ def restore(file: Path, directory: Path, custody: Custody) -> tuple[Project, int
     content = _open(file, custody)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in (f"{projects.BOOKS}-wal", f"{projects.BOOKS}-shm"):
+            # Of other books, or of a restore that was killed: SQLite would write them into those that come now.
+            (directory / left).unlink(missing_ok=True)
         first = projects.root_file(directory, 1).name  # last: it is what says that there is a project
         for name in sorted(content.files, key=lambda each: each == first):
             public = name.startswith(projects.ROOT)

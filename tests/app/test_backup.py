@@ -179,6 +179,21 @@ def test_a_backup_overwrites_backups_alone_and_a_restore_nothing(tmp_path: Path,
     assert backup.restore(tmp_path / "backup", tmp_path / "again", words)[1] == 2000
 
 
+def test_what_a_killed_restore_left_beside_the_books_does_not_get_into_those_of_the_next(
+    tmp_path: Path, words: Custody
+) -> None:
+    desk = registries.make(tmp_path / "acme")
+    backup.write(desk.authority.project, tmp_path / "backup", words, 1000)
+    desk.admit("old-1")  # in the write-ahead log of the books, which are open
+    (tmp_path / "again").mkdir(mode=0o700)
+    left = (tmp_path / "acme/books.sqlite-wal").read_bytes()
+    assert left
+    (tmp_path / "again/books.sqlite-wal").write_bytes(left)
+    project, _ = backup.restore(tmp_path / "backup", tmp_path / "again", words)
+    assert project.books().members() == []
+    assert project.books().setting(RESTORED) == "1000"
+
+
 def test_books_that_are_older_than_the_cloud_do_not_run(yesterday: Yesterday) -> None:
     yesterday.today()
     desk = yesterday.restored()
