@@ -47,7 +47,8 @@ class DirectoryLock:
 
 def command() -> str:
     """Name what this process runs, by its program and first words: no options, whose values may be private."""
-    words = [Path(sys.argv[0] or "python").name]
+    program = Path(sys.argv[0] or "python")
+    words = [program.parent.name if program.name == "__main__.py" else program.name]  # python -m faust
     for word in sys.argv[1:4]:
         if word.startswith("-"):
             break

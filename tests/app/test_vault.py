@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealwire.app import lockdir, vaultfile
 from sealwire.app import vault as vaults
-from sealwire.app import vaultfile
 from sealwire.app.custody import Cost, Custody, make_key_file
 from sealwire.app.faults import Failure
 from sealwire.app.files import write_whole
@@ -361,6 +361,15 @@ def test_a_disk_that_refuses_leaves_the_old_file(
         assert vault.load().request is None
     assert file.read_bytes() == before
     assert sorted(found.name for found in file.parent.iterdir()) == ["lock", "vault"]
+
+
+def test_who_holds_a_lock_is_named_by_its_program_and_by_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    for argv, name in (
+        (["/usr/bin/sealwire", "authority", "run", "-d", "x"], "sealwire authority run"),
+        (["/lib/faust/__main__.py", "--quiet", "-A", "x"], "faust"),
+    ):
+        monkeypatch.setattr("sys.argv", argv)
+        assert lockdir.command() == name
 
 
 def test_a_file_of_a_process_that_was_killed_while_writing_is_in_nobodys_way(tmp_path: Path, custody: Custody) -> None:
