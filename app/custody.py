@@ -19,7 +19,7 @@ from nacl import pwhash
 
 from sealwire.app import keycommand
 from sealwire.app.faults import CONFIGURATION, Failure
-from sealwire.app.files import check_private, sync_directory
+from sealwire.app.files import check_private, write_new
 from sealwire.keys import primitives
 
 KEY_SIZE: Final = 32
@@ -161,18 +161,11 @@ def make_key_file(path: Path) -> bool:
     """Make a key file of 32 random bytes in base64, mode 0600; False where there is one already, which is kept."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        read_key_file(path)
-        return False
+        made = not path.exists() and write_new(path, base64.b64encode(os.urandom(KEY_SIZE)) + b"\n")
     except OSError as error:
         raise _unreadable(path, "key file", error) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(os.urandom(KEY_SIZE)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    sync_directory(path.parent)
-    return True
+    read_key_file(path)
+    return made
 
 
 def read_key_file(path: Path, what: str = "key file") -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -30,6 +31,46 @@ def write_whole(file: Path, content: bytes, mode: int = 0o600) -> None:
             aside.unlink()
         raise
     sync_directory(file.parent)
+
+
+def write_new(file: Path, content: bytes) -> bool:
+    """Put a private file (mode 0600) where there is none, whole or not at all; False where there is one, which is kept.
+
+    Of several processes that do so at once one wins, and the others see its file whole. Raises `OSError`.
+    """
+    aside = file.with_name(f"{file.name}.{os.getpid()}.new")  # nobody else's: several may be at it
+    with contextlib.suppress(FileNotFoundError):
+        aside.unlink()
+    try:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        _link(aside, file)
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+    sync_directory(file.parent)
+    return True
+
+
+def _link(aside: Path, file: Path) -> None:
+    """Give a file its name, where nobody has it: a link, unlike a rename, never takes the place of another."""
+    try:
+        os.link(aside, file)
+    except OSError as error:
+        if error.errno not in (
+            errno.EPERM,
+            errno.EOPNOTSUPP,
+            errno.ENOSYS,
+        ):  # a disk without links, as of a memory stick
+            raise
+        if file.exists():
+            raise FileExistsError from None
+        aside.rename(file)
 
 
 def refuse_existing(*files: Path) -> None:

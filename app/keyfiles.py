@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from sealwire.app.faults import CONFIGURATION, Failure, unusable
-from sealwire.app.files import check_private, refuse_existing, write_whole
+from sealwire.app.files import check_private, refuse_existing, write_new, write_whole
 from sealwire.keys.primitives import PUBLIC_SIZE, RECEIVING_SIZE, SEED_SIZE, ReceivingKey, SigningKey
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _MOST: Final = 16 * 1024  # bytes of any of these files
 def make_signing_key(file: Path) -> SigningKey:
     """Make a signing key in a file, or read the one that is there. Raises `Failure` or `OSError`."""
     if not file.exists():
-        write_whole(file, base64.b64encode(os.urandom(SEED_SIZE)) + b"\n")
+        write_new(file, base64.b64encode(os.urandom(SEED_SIZE)) + b"\n")
     return read_signing_key(file)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import pty
 import sys
@@ -14,6 +15,7 @@ import pytest
 from sealwire.app import custody as custodies
 from sealwire.app.custody import Cost, Custody, Kind, make_key_file, read_key_file
 from sealwire.app.faults import Failure
+from sealwire.app.keyfiles import make_signing_key
 from sealwire.app.lockdir import DirectoryLock
 
 if TYPE_CHECKING:
@@ -44,6 +46,39 @@ def test_a_made_key_file_is_private_and_kept_when_made_again(tmp_path: Path) -> 
     assert file.stat().st_mode & 0o777 == 0o600
     assert not make_key_file(file)
     assert read_key_file(file) == first
+
+
+@pytest.mark.parametrize("disk", ["", "without links"])
+def test_a_key_file_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: str) -> None:
+    file = tmp_path / "vault.key"
+    if disk:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EPERM, "no links here")
+
+        monkeypatch.setattr("os.link", refuse)
+    with monkeypatch.context() as full:
+
+        def no_room(_descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        full.setattr("os.fsync", no_room)
+        with pytest.raises(Failure, match="cannot be used: No space left"):
+            make_key_file(file)
+    assert list(tmp_path.iterdir()) == []
+    assert make_key_file(file)
+    assert [each.name for each in tmp_path.iterdir()] == ["vault.key"]
+
+
+@pytest.mark.parametrize("make", [make_key_file, make_signing_key])
+def test_a_key_that_another_process_made_between_our_look_and_our_write_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], object]
+) -> None:
+    file = private(tmp_path / "the.key", base64.b64encode(os.urandom(32)))
+    theirs = file.read_bytes()
+    monkeypatch.setattr(Path, "exists", lambda _path: False)
+    make(file)
+    assert file.read_bytes() == theirs
 
 
 FORMS: dict[str, Callable[[bytes], bytes]] = {
