@@ -12,7 +12,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sealwire.agents import clock
+from sealwire.agents import clock, other_clocks
 from sealwire.agents.following import Following
 from sealwire.agents.learned import News, gather, put_on_record
 from sealwire.agents.proving import verify_many
@@ -56,7 +56,7 @@ class Control:
         self.caught_up = asyncio.Event()
         self.refused: Counter[str] = Counter()
         self.changing = asyncio.Lock()
-        self.holding = self.over = ""
+        self.holding = self.over = self._clocks = ""
         self.renewal = Renewal(settings, self, store.behind)
         self.twins = Twins(self, clock.now())
         self._following = Following(reader, self._learn, self.refused)
@@ -108,6 +108,11 @@ class Control:
             f"charter {charter.version} is as of more than {hours} h ago: the authority is away, or the cloud keeps "
             "back what it signed since; who was refused meanwhile is not known here"
         )
+
+    @property
+    def clocks(self) -> str:
+        """Say in words whose clock is ahead of ours; empty where none is, or where ours is told to be wrong."""
+        return "" if self.holding else other_clocks.told(self.trust, clock.now())
 
     def charter_row(self) -> dict[str, Any]:
         """Describe the charter that counts: its version, and as of when."""
@@ -220,8 +225,12 @@ class Control:
     def _weigh(self) -> None:
         """Look whether anything may be sealed and delivered, and whether we are still a member."""
         now = clock.now()
-        age = self.trust.holds(now)
-        before, self.holding = self.holding, _words(age or self.trust.clock(now))
+        age, wrong = self.trust.holds(now), self.trust.clock(now)
+        # A clock of ours that is behind is why a charter is not believed, and so seems to lack.
+        before, self.holding = self.holding, _words(wrong or age)
+        told, self._clocks = self._clocks, self.clocks
+        if self._clocks and not told:
+            _log.warning("%s", self._clocks)
         if self.holding and not before:
             _log.error("nothing is sealed and nothing delivered: %s", self.holding)
             if age is not None:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 def explain(stale: Stale) -> str:
     """Say it in a sentence. Times of words are by their sender's clock."""
-    since, word = _time(stale.since), stale.word
+    since, word = moment(stale.since), stale.word
     match stale.sign:
         case Sign.BEHIND:
-            stated = "" if word is None else f", and {word.next} as of {_time(word.as_of)}"
+            stated = "" if word is None else f", and {word.next} as of {moment(word.as_of)}"
             return (
                 f"its sender stated more by {since}{stated}, and that has not come: the cloud keeps envelopes back, or "
                 "this site is slow; compare the position in the sending site's status"
@@ -25,7 +25,7 @@ def explain(stale: Stale) -> str:
             spoken = (
                 f"nobody has spoken of it since {since}"
                 if word is None
-                else f"its sender spoke last at {_time(word.as_of)} and was to speak by {_time(word.next_by)}"
+                else f"its sender spoke last at {moment(word.as_of)} and was to speak by {moment(word.next_by)}"
             )
             return (
                 f"{spoken}: its sealer is away (the sending site's status tells), its clock is wrong, or the cloud "
@@ -35,5 +35,9 @@ def explain(stale: Stale) -> str:
             assert_never(stale.sign)
 
 
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def moment(ms: int) -> str:
+    """Write a time (ms since 1970) in UTC, to the second; one that is in no calendar as it is."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):  # statements may have dates that are in no calendar
+        return f"{ms} ms"

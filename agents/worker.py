@@ -203,6 +203,7 @@ class Worker:
             "trail": control.trail.trouble,
             "vault": control.renewal.restored,
             "charter": control.old_charter,
+            "clocks": control.clocks,
         }
         others = {what: words for what, words in others.items() if words}
         told, troubles = side.snapshot(), {**side.troubles, **rights, **others}

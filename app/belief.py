@@ -10,9 +10,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sealwire.agents import patterns
+from sealwire.agents import other_clocks, patterns
 from sealwire.agents.admin import Admin
 from sealwire.agents.routes import route
+from sealwire.agents.stale_words import moment
 from sealwire.app import membership, topics
 from sealwire.app import project as projects
 from sealwire.app.cloudlog import CloudLog
@@ -60,8 +61,15 @@ class Belief:
         told = [f"{count} {reason}" for reason, count in sorted(self.refused.items()) if reason not in old]
         if told:
             lines.append(f"statements that are not believed, and not shown: {', '.join(told)}")
-        if self.trust.waiting:
-            lines.append(f"statements that rest on what is not known yet, and are not shown: {len(self.trust.waiting)}")
+        ahead = sum(each.after is not None for each in self.trust.waiting.values())
+        if ahead:
+            lines.append(
+                f"statements dated ahead of our clock, {moment(self.now)}, and not shown: {ahead}"
+            )
+        if clocks := other_clocks.told(self.trust, self.now):
+            lines.append(clocks)
+        if rest := len(self.trust.waiting) - ahead:
+            lines.append(f"statements that rest on what is not known yet, and are not shown: {rest}")
         return lines
 
     def as_json(self) -> dict[str, Any]:

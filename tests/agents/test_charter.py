@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -352,6 +354,22 @@ async def test_one_wrong_clock_of_another_stops_nobody(world: World) -> None:
     world.berlin.send(some(3))
     await until(lambda: len(world.paris.got()) == 3)
     assert not sealer.control.holding
+    told = sealer.control.clocks
+    assert re.match(r"clocks differ: other dated a statement 20\S+Z when our clock said 20\S+Z. What is dated so", told)
+    sealer.control.trust = replace(sealer.control.trust, ahead={})  # its clock was set right since
+    assert re.match(r"1 statement of a clock that was ahead of ours waits, .* until 20\S+Z", sealer.control.clocks)
+    world.clock.ahead = 10 * MINUTE + 1000
+    assert sealer.control.clocks == ""
+
+
+@in_world
+async def test_a_charter_that_lacks_since_our_clock_is_behind_is_told_of_as_a_clock_that_is(world: World) -> None:
+    behind = world.clock.now() + 43 * MINUTE
+    Desk(world).sign(as_of=behind)
+    says_at(world, behind, world.member("other", "rome"))
+    sealer = world.sealer(world.member("s", "berlin", charter=1))
+    await sealer.start()
+    await until(lambda: sealer.control.holding.startswith(str(Reason.AHEAD)))
 
 
 @in_world

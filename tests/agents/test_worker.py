@@ -15,6 +15,7 @@ from sealwire.agents import metrics
 from sealwire.agents import worker as workers
 from sealwire.agents.health import Health
 from sealwire.agents.settings import Cluster, Settings
+from sealwire.keys.clocks import AUTHORITY, Ahead
 from sealwire.keys.reason import Reason, Rejected
 
 if TYPE_CHECKING:
@@ -131,6 +132,12 @@ async def test_a_worker_s_snapshot_says_why_it_is_not_ready(world: World) -> Non
     station.control.renewal.restored = "this vault is an old backup"
     assert worker.snapshot()["degraded"] == ["this vault is an old backup"]
     station.control.renewal.restored = ""
+    believed, now = station.control.trust, world.clock.now()
+    station.control.trust = replace(believed, ahead={b"m" * 32: Ahead(1 << 53, now), AUTHORITY: Ahead(now + 1000, now)})
+    (words,) = worker.snapshot()["degraded"]
+    assert f"dated a statement {1 << 53} ms when our clock said" in words
+    assert ", the authority dated a statement " in words
+    station.control.trust = believed
     world.cloud.topics.pop("acme.orders")
     await until(lambda: "cloud topic acme.orders is missing" in worker.snapshot()["why"])
     told = worker.snapshot()

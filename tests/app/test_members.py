@@ -208,6 +208,15 @@ def test_what_is_not_proven_is_not_shown_and_counted(town: Town) -> None:
     assert seen.as_json()["refused_statements"] == dict(seen.refused)
 
 
+def test_whose_clock_is_ahead_is_named_with_both_clocks(town: Town) -> None:
+    town.session("berlin-1", age=-43 * 60_000)
+    ahead, clocks, rest = town.seen_by("lisbon-1").notes
+    assert ahead.startswith("statements dated ahead of our clock, 20")
+    assert ahead.endswith(", and not shown: 1")
+    assert clocks.startswith("clocks differ: berlin-1 dated a statement 20")
+    assert rest == "statements that rest on what is not known yet, and are not shown: 1"  # its grants
+
+
 def test_an_older_statement_beside_its_newer_one_is_no_news(town: Town) -> None:
     newer = town.renewed("oslo-1")
     town.control.insert(0, newer)
