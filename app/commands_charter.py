@@ -193,7 +193,7 @@ def _refuse(
             say(f"{leaver.name} is refused already, since then or earlier. Rows are never taken back.")
         else:
             say(f"charter {signed.version}: {signed.words}")
-            for line in leaving.consequences(leaver, row, books, project.id, present.max_age):
+            for line in leaving.consequences(leaver, way, row, books, project.id, present):
                 say(line)
         return _publish(authority, cloud)
 

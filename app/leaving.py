@@ -85,13 +85,16 @@ def locks_out(present: CharterFields, row: Refusal, everybody: Sequence[Member],
     return [each for each in found if each.trouble in (Trouble.NO_SENDER, Trouble.NO_READER)]
 
 
-def consequences(leaver: Leaver, row: Refusal, books: Books, project_id: bytes, max_age: int) -> list[str]:
-    """Tell what follows, a line each."""
-    name = leaver.name
+def consequences(
+    leaver: Leaver, way: Way, row: Refusal, books: Books, project_id: bytes, present: CharterFields
+) -> list[str]:
+    """Tell what follows, a line each; ``present`` is the charter of before."""
+    name, max_age = leaver.name, present.max_age
     if row.since == 0:
         lines = [f"{name} is revoked: nothing of it that is not delivered yet will be, whatever its date."]
     else:
-        lines = [f"{name} is refused since {stamp(row.since)}: what it made before that counts on."]
+        early = f" ({EXCLUDE_BEFORE // 60_000} minutes earlier: so far back may a thief date)" * (way is Way.EXCLUDE)
+        lines = [f"{name} is refused since {stamp(row.since)}{early}: what it made before that counts on."]
     lines.append("Senders begin new sessions without it, and it is not renewed any more.")
     bound = "at once where the cloud delivers the news"
     ends = []
@@ -100,8 +103,9 @@ def consequences(leaver: Leaver, row: Refusal, books: Books, project_id: bytes, 
     if max_age:
         ends.append(f"when the charter that a member knows is {max_age // 3_600_000} h old")
     lines.append(f"This takes effect {bound}{', else ' if ends else ''}{', or '.join(ends)}.")
+    gone = {leaver.member_id, *(each.member_id for each in present.refusals)}
     if leaver.row is not None and not any(
-        other.site == leaver.row.site and other.member_id != leaver.member_id for other in books.members()
+        other.site == leaver.row.site and other.member_id not in gone for other in books.members()
     ):
         lines.append(
             f"What is refused of it is a gap at the readers until another member of site {leaver.row.site} seals it "

@@ -335,19 +335,25 @@ def test_a_revoked_member_is_refused_for_ever_and_told_of(here: Path, capsys: py
     assert "nothing of it that is not delivered yet will be, whatever its date" in said
     assert "when its credential ends" in said
     assert "another worker of its site seals it again" in said
-    assert [row.since for row in present(here).refusals] == [0]
+    assert run("revoke", "berlin-2", "--why", "as well", "-d", "acme", "--force") == UNPUBLISHED
+    assert "a gap at the readers until another member of site berlin seals it again" in capsys.readouterr().err
+    assert [row.since for row in present(here).refusals] == [0, 0]
     assert run("retire", "berlin-1", "--why", "x", "-d", "acme") == UNPUBLISHED
     assert "is refused already" in capsys.readouterr().err
-    assert present(here).version == 1
+    assert present(here).version == 2
     assert run("charter", "show", "-d", "acme") == 0
     assert "refused: berlin-1 since ever: laptop lost" in capsys.readouterr().out
 
 
-def test_a_leaver_is_refused_from_now_on_and_a_thief_from_130_minutes_before(here: Path) -> None:
+def test_a_leaver_is_refused_from_now_on_and_a_thief_from_130_minutes_before(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     admit(here, "berlin-1", "berlin-2", "lisbon-1", "lisbon-2")
     before = projects.now_ms()
     assert run("retire", "berlin-1", "--why", "new job", "-d", "acme") == UNPUBLISHED
+    assert "minutes earlier" not in capsys.readouterr().err
     assert run("exclude", "lisbon-1", "--since", "3h", "--why", "stolen", "-d", "acme") == UNPUBLISHED
+    assert "(130 minutes earlier: so far back may a thief date)" in capsys.readouterr().err
     assert run("exclude", "lisbon-2", "--since", "2026-01-31T12:00", "--why", "stolen", "-d", "acme", "--force") == 1
     rows = {row.why: row.since for row in present(here).refusals if row.why == "new job"}
     assert 0 <= rows["new job"] - before < 60_000
