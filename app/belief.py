@@ -63,9 +63,7 @@ class Belief:
             lines.append(f"statements that are not believed, and not shown: {', '.join(told)}")
         ahead = sum(each.after is not None for each in self.trust.waiting.values())
         if ahead:
-            lines.append(
-                f"statements dated ahead of our clock, {moment(self.now)}, and not shown: {ahead}"
-            )
+            lines.append(f"statements dated ahead of our clock, {moment(self.now)}, and not shown: {ahead}")
         if clocks := other_clocks.told(self.trust, self.now):
             lines.append(clocks)
         if rest := len(self.trust.waiting) - ahead:

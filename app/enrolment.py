@@ -14,6 +14,7 @@ from sealwire.app import papers
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.names import project_topics
 from sealwire.app.office import root_key
+from sealwire.keys import charter as charters
 from sealwire.keys import credential as credentials
 from sealwire.keys import request as requests
 from sealwire.keys import root as roots
@@ -93,7 +94,10 @@ class Enrolment:
         self._now = now
 
     def already(self, ticket: Ticket | None = None) -> Enrolled | None:
-        """Tell whether the identity is a member; raises `Failure` where it is, of another project than the ticket's."""
+        """Tell whether the identity is a member.
+
+        Raises `Failure` where it is one of another project than the ticket's, or is refused as far as the vault knows.
+        """
         secrets = self._vault.load()
         if secrets.credential is None or secrets.root is None:
             return None
@@ -105,6 +109,14 @@ class Enrolment:
                 "The ticket is not spent.",
                 code=CONFIGURATION,
             )
+        known = charters.peek(secrets.charter, root.project_id).refusals if secrets.charter else ()
+        for row in known:
+            if row.member_id == secrets.identity.member_id:
+                raise Failure(
+                    f"Identity '{self._name}' is refused by the charter: {row.why}.",
+                    "It is not admitted again. Give the ticket to an identity under another name: --identity OTHER",
+                    code=CONFIGURATION,
+                )
         try:
             credential = credentials.read(secrets.credential, root, max(self._now(), secrets.identity.made_at))
         except Rejected as refusal:

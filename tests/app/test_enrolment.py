@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +28,7 @@ from sealwire.app.vault import Vault, create_vault, open_vault, vault_file
 from sealwire.keys import identity as identities
 from sealwire.keys import request as requests
 from sealwire.keys import wire
+from sealwire.keys.charter import Refusal
 from sealwire.keys.reason import Reason, Rejected
 from sealwire.keys.secrets import Secrets
 
@@ -116,6 +117,21 @@ def world(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[World]:
     publish_roots(found.project, found.log)
     yield found
     found.log.close()
+
+
+def test_an_identity_that_the_charter_refuses_is_told_so_before_it_spends_another_ticket(world: World) -> None:
+    ticket = world.ticket()
+    world.enroll(ticket, "producer1", seconds=0)
+    world.answer_what_waits()
+    assert world.enroll(ticket, "producer1") is not None
+    authority = Authority(world.project, world.project.books())
+    with world.vault("producer1") as vault:
+        member_id = vault.load().identity.member_id
+        row = authority.charters.refuse(Refusal(member_id, 0, "laptop lost"), "revoke", now_ms())
+        assert row is not None
+        vault.save(replace(vault.load(), charter=row.statement))  # as its worker learned
+    with pytest.raises(Failure, match="'producer1' is refused by the charter: laptop lost.*--identity OTHER"):
+        world.enroll(world.ticket(), "producer1")
 
 
 def test_a_ticket_is_spent_over_kafka_for_a_credential_that_all_can_read(world: World) -> None:
