@@ -103,7 +103,8 @@ class Books:
     def transaction(self) -> Iterator[None]:
         """Do several things at once or not at all; others wait. On the disk when the block is left.
 
-        Raises `Failure` when the disk is full, or another process holds the books for half a minute; nothing is done.
+        Raises `Failure` when the disk is full, another process holds the books for half a minute, or they are damaged;
+        nothing is done.
         """
         try:
             self._base.execute("BEGIN IMMEDIATE")
@@ -114,10 +115,13 @@ class Books:
                 if self._base.in_transaction:
                     self._base.execute("ROLLBACK")
                 raise
-        except sqlite3.OperationalError as error:
+        except sqlite3.IntegrityError:
+            raise  # what was asked for contradicts them: no fault of the file
+        except sqlite3.DatabaseError as error:
             raise Failure(
                 f"The books {self.file} could not be written: {error}. Nothing was changed.",
-                "Make room on their disk; if another process holds them, let it end.",
+                "Make room on their disk; if another process holds them, let it end. If they are damaged: restore a "
+                "backup (sealwire authority restore).",
             ) from None
 
     def setting(self, name: str) -> str | None:

@@ -47,7 +47,7 @@ def order(node: Node, what: str, within: float) -> list[Answer]:
     if not ways:
         has, end = ("sealing", "sending") if what == "sessions" else ("opening", "receiving")
         raise Failure(
-            f"{node.path} has no {has} mapping: no worker of it has {what}.",
+            f"{node.path} has no {has} mapping: no worker of it has {'receiving keys' if what == 'receiving' else what}.",
             f"They are made anew at the {end} site: give its YAML there.",
             code=CONFIGURATION,
         )

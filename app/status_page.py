@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from sealwire.agents.words import are, count
 from sealwire.app import screen
 from sealwire.app.status import now_ms, rows
 
@@ -36,9 +37,8 @@ def _worker(console: Console, word: Word) -> None:
     if word.answers and snapshot is not None:
         state = "ready" if snapshot.get("ready") else "not ready"
         since = _number(snapshot.get("since_ms"))
-        console.print(
-            Text(f"{title}: {state}, running for {screen.ago(now_ms() - since) if since else '?'}", style="bold")
-        )
+        running = f", running for {screen.ago(now_ms() - since)}" if since else ""  # not known while it starts
+        console.print(Text(f"{title}: {state}{running}", style="bold"))
     elif snapshot is not None and word.written_ms:
         away = f"no answer at port {word.port}; its last word is {screen.ago(now_ms() - word.written_ms)} old:"
         console.print(Text(f"{title}: {away}", style="bold"))
@@ -94,13 +94,14 @@ def _tables(console: Console, snapshot: dict[str, Any]) -> None:
     for title, name in (("Refused", "refused"), ("Counted", "counters")):
         counted = snapshot.get(name)
         if isinstance(counted, dict) and counted:
-            words = ", ".join(f"{what} {count}" for what, count in sorted(counted.items(), key=str))
+            words = ", ".join(f"{what} {many}" for what, many in sorted(counted.items(), key=str))
             console.print(Text(f"{title}: {screen.plain(words)}"))
     for entry in rows(snapshot, "parked"):
         since = _number(entry.get("since_ms"))
         first = f", the first for {screen.ago(now_ms() - since)}" if since else ""
         place = f"{_text(entry, 'topic')}[{_text(entry, 'partition')}]"
-        words = f"envelopes of {_text(entry, 'sessions')} sessions that are not known here{first}"
+        many = _number(entry.get("sessions"))
+        words = f"envelopes of {count(many, 'session')} that {are(many)} not known here{first}"
         console.print(Text(f"Parked: {screen.plain(place)}: {words}"))
 
 

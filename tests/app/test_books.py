@@ -144,6 +144,22 @@ def test_a_member_keeps_its_own_name(books: Books) -> None:
     assert books.taken(bytes([1]) * 32, "one", None) == ""
 
 
+def test_books_whose_pages_are_damaged_are_said_to_be(books: Books) -> None:
+    books._base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with books.file.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(books.file.stat().st_size - 4096))
+    again = Books(books.file)
+
+    def spend() -> None:
+        with again.transaction():
+            again.spend(TICKET, b"1" * 32, b"request", 5)
+
+    with pytest.raises(Failure, match="could not be written: database disk image is malformed"):
+        spend()
+    again.close()
+
+
 def test_books_on_a_full_disk_change_nothing_and_say_so(books: Books) -> None:
     books._base.execute("PRAGMA max_page_count = 1")
 
