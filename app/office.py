@@ -65,11 +65,12 @@ def publish_roots(project: Project, log: CloudLog) -> list[int]:
 
 def publish_charter(project: Project, books: Books, log: CloudLog, *, seconds: float | None = None) -> int:
     """Publish the newest charter of the books; gives its version, 0 where there is none to publish."""
-    row = books.charter()
-    if row is None:
-        return 0
-    log.publish(project_topics(project.name)[0], CHARTER_KEY, row.statement, seconds=seconds)
-    return row.version
+    published = None
+    while (row := books.charter()) is not None and row != published:
+        # Another process may sign and publish a newer one while the cloud lets us wait: ours would stand after it.
+        log.publish(project_topics(project.name)[0], CHARTER_KEY, row.statement, seconds=seconds)
+        published = row
+    return 0 if row is None else row.version
 
 
 class OldBooks(Failure):

@@ -7,7 +7,7 @@ import time
 import tracemalloc
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,7 +21,7 @@ from sealwire.app import project as projects
 from sealwire.app import waiting
 from sealwire.app.chartering import RENEW
 from sealwire.app.faults import Failure
-from sealwire.app.office import CHARTER_KEY, member_key, root_key
+from sealwire.app.office import CHARTER_KEY, member_key, publish_charter, root_key
 from sealwire.keys import charter as charters
 from sealwire.keys import credential as credentials
 from sealwire.keys import identity as identities
@@ -119,6 +119,23 @@ def test_a_charter_that_another_command_signed_is_published_within_a_second(desk
     while_it_runs(desk, another_command)
     published = desk.published_charter()
     assert (published.version, published.refusals) == (2, (Refusal(b"m" * 32, 0, "laptop lost"),))
+
+
+def test_a_charter_that_another_process_signs_while_an_older_one_is_published_stands_last(desk: Desk) -> None:
+    desk.authority.charters.renew(desk.now)
+    publish, waited = desk.log.publish, [1]
+
+    def slow(*given: Any, **more: Any) -> int:
+        if waited:
+            waited.pop()
+            theirs = desk.authority.charters.refuse(Refusal(b"m" * 32, 0, "stolen"), "revoke", desk.now)
+            assert theirs is not None
+            publish(given[0], CHARTER_KEY, theirs.statement)
+        return publish(*given, **more)
+
+    desk.log.publish = slow  # type: ignore[method-assign]
+    assert publish_charter(desk.authority.project, desk.authority.books, desk.log) == 2
+    assert desk.published_charter().version == 2
 
 
 @pytest.mark.parametrize("lives", range(4))
