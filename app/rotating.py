@@ -46,8 +46,9 @@ def order(node: Node, what: str, within: float) -> list[Answer]:
     ways = [way for way in node.directions if set(wanted) & set(_OF[way])]
     if not ways:
         has, end = ("sealing", "sending") if what == "sessions" else ("opening", "receiving")
+        held = "receiving keys" if what == "receiving" else what
         raise Failure(
-            f"{node.path} has no {has} mapping: no worker of it has {'receiving keys' if what == 'receiving' else what}.",
+            f"{node.path} has no {has} mapping: no worker of it has {held}.",
             f"They are made anew at the {end} site: give its YAML there.",
             code=CONFIGURATION,
         )
