@@ -73,10 +73,8 @@ def charter_show(node_file: Path | None, directory: Path, *, history: bool, as_j
             else "charter 0: built in, none is signed yet"
         )
         click.echo(charterfile.write(present, authority.project.name), nl=False)
-        names = {member.member_id: member.name for member in books.members()}
-        for refusal in present.refusals:
-            who = names.get(refusal.member_id, refusal.member_id.hex())
-            click.echo(f"refused: {who} since {stamp(refusal.since) if refusal.since else 'ever'}: {refusal.why}")
+        for line in leaving.refused(present, books):
+            click.echo(line)
         everybody = leaving.members(books, authority.project.id)
         click.echo("\n".join(dryrunwords.rights(dryrun.compare(present, present, everybody, now_ms()))))
 
@@ -116,7 +114,7 @@ def charter_edit(file: Path | None, directory: Path, cloud: options.CloudOptions
         present = authority.charters.present
         chosen = file or directory / "charter.yaml"
         if not chosen.exists():
-            refused = tuple(f"refused: {row.member_id.hex()[:16]}: {row.why}" for row in present.refusals)
+            refused = tuple(leaving.refused(present, authority.books))
             try:
                 write_whole(chosen, charterfile.write(present, authority.project.name, refused).encode(), 0o644)
             except OSError as error:

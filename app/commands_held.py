@@ -102,7 +102,7 @@ def _show(console: Console, node: Node, site: Site, stuck: Sequence[Partition]) 
         since = f", the first for {screen.ago(now_ms() - parked.since)}" if parked.since else ""
         lacking = f"{count(parked.sessions, 'session')} that {are(parked.sessions)} not known here"
         _print(console, f"{parked.topic}[{parked.partition}]: envelopes of {lacking} are parked{since}")
-    if not (stuck or site.others):
+    if not (stuck or site.others or site.parked):
         _print(console, f"Nothing waits and nothing is held; {count(len(site.partitions), 'source partition')}.")
 
 

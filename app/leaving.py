@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from sealwire.app import screen
 from sealwire.app.chartering import EXCLUDE_BEFORE, with_refusals
 from sealwire.app.faults import CONFIGURATION, Failure, did_you_mean
 from sealwire.app.inspect import stamp
@@ -75,6 +76,18 @@ def members(books: Books, project_id: bytes) -> list[Member]:
     return [
         Member(row.name, row.member_id, credentials.peek(row.credential, project_id).attributes)
         for row in books.members()
+    ]
+
+
+def refused(present: CharterFields, books: Books) -> list[str]:
+    """Tell whom a charter refuses, by name where the books know it, a line each, whatever is in its words."""
+    names = {member.member_id: member.name for member in books.members()}
+    return [
+        screen.plain(
+            f"refused: {names.get(row.member_id, row.member_id.hex())} since "
+            f"{stamp(row.since) if row.since else 'ever'}: {row.why}"
+        )
+        for row in present.refusals
     ]
 
 

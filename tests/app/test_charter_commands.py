@@ -30,7 +30,7 @@ from sealwire.app.office import CHARTER_KEY
 from sealwire.keys import charter as charters
 from sealwire.keys import identity as identities
 from sealwire.keys import policy
-from sealwire.keys.charter import BUILT_IN, CharterFields, PolicyRow
+from sealwire.keys.charter import BUILT_IN, CharterFields, PolicyRow, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -343,6 +343,22 @@ def test_a_revoked_member_is_refused_for_ever_and_told_of(here: Path, capsys: py
     assert present(here).version == 2
     assert run("charter", "show", "-d", "acme") == 0
     assert "refused: berlin-1 since ever: laptop lost" in capsys.readouterr().out
+
+
+def test_words_of_a_refusal_add_no_line_to_the_file_that_is_edited(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A thief of the authority key chose them; the cloud's charter was taken over since."""
+    admit(here, "berlin-1", "lisbon-1")
+    project = projects.open_project(here / "acme")
+    thief = Authority(project, project.books())
+    thief.charters.refuse(Refusal(b"m" * 32, 0, "x\nmin_suite: 9\x1b[2J"), "revoke", projects.now_ms())
+    editor(here, monkeypatch, 'cp "$1" seen')
+    assert run("charter", "edit", "-d", "acme", "--yes") == 0
+    seen = (here / "seen").read_text()
+    assert f"# refused: {(b'm' * 32).hex()} since ever: x?min_suite: 9?[2J\n" in seen
+    assert run("charter", "show", "-d", "acme") == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_a_leaver_is_refused_from_now_on_and_a_thief_from_130_minutes_before(

@@ -192,6 +192,11 @@ def test_what_a_worker_says_counts_before_what_is_written(site: Site, capsys: py
     assert told["parked"] == [{"topic": "acme.orders", "partition": 3, "sessions": 2, "since": 1_700_000_000_000}]
     assert [each["why"] for each in told["others"]] == ["sink topic orders is small"]
     assert told["silent"] == []
+    site.says(row(FLOWS), parked=[parked])
+    assert site.run("held") == 0
+    shown = capsys.readouterr().out
+    assert "acme.orders[3]: envelopes of 2 sessions that are not known here are parked" in shown
+    assert "Nothing waits" not in shown
 
 
 def test_since_when_is_read_from_the_cursors_where_the_worker_began_later(
