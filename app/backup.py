@@ -20,7 +20,7 @@ from nacl.exceptions import CryptoError
 
 from sealwire.app import project as projects
 from sealwire.app.books import RESTORED, Books
-from sealwire.app.custody import COST, MOST_COST, SALT_SIZE, Cost
+from sealwire.app.custody import COST, SALT_SIZE, Cost
 from sealwire.app.faults import CONFIGURATION, Failure, unusable
 from sealwire.app.files import refuse_foreign, write_whole
 
@@ -109,8 +109,8 @@ def _open(file: Path, custody: Custody) -> _Content:
     cost = Cost(passes, memory << 10)
     if version != VERSION:
         raise Failure(f"The backup {file} has version {version}; this sealwire knows {VERSION}.", code=CONFIGURATION)
-    if cost.passes > MOST_COST.passes or cost.memory > MOST_COST.memory:
-        raise Failure(f"The backup {file} is damaged: its header asks for more than any of ours costs.", code=2)
+    if not cost.possible:
+        raise Failure(f"The backup {file} is damaged: its header names a cost that none of ours has.", code=2)
     secret = custody.sealing_secret(salt, cost, asking_for=f"the backup {file}")
     try:
         packed = sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(content[_HEADER.size :], header, nonce, secret)

@@ -59,11 +59,18 @@ class Cost:
     passes: int
     memory: int
 
+    @property
+    def possible(self) -> bool:
+        """Whether Argon2id takes it, and it is no more than we would ever spend."""
+        most = MOST_COST
+        return 1 <= self.passes <= most.passes and LEAST_MEMORY <= self.memory <= most.memory
+
 
 # RFC 9106's second choice, 64 MiB and 3 passes: it is spent at each start of a worker, inside the worker's memory.
 COST: Final = Cost(passes=3, memory=64 << 20)
 # A header is read before it is believed: it cannot make us spend more than this.
 MOST_COST: Final = Cost(16, 1 << 30)
+LEAST_MEMORY: Final = pwhash.argon2id.MEMLIMIT_MIN  # 8 KiB
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from nacl import bindings as sodium
 
-from sealwire.app.custody import MOST_COST, Cost, Kind
+from sealwire.app.custody import Cost, Kind
 from sealwire.app.faults import CONFIGURATION, Failure
 from sealwire.app.files import check_private
 from sealwire.keys import primitives
@@ -92,8 +92,8 @@ def read(file: Path) -> tuple[Header, bytes, bytes, bytes]:
         header = Header(Kind(kind), cost, salt, generation, member_id, name.decode())
     except ValueError:
         damaged(file, "its header says what cannot be")
-    if cost.passes > MOST_COST.passes or cost.memory > MOST_COST.memory:
-        damaged(file, "its header asks for more than any vault of ours costs")
+    if header.kind is Kind.PASSPHRASE and not cost.possible:
+        damaged(file, "its header names a cost that no vault of ours has")
     return header, proof, nonce, ciphertext
 
 

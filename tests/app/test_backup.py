@@ -136,7 +136,7 @@ def test_a_backup_taken_while_books_are_written_is_whole(tmp_path: Path, words: 
     assert books._base.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.parametrize("how", ["words", "cut", "altered", "header", "foreign", "cost", "version"])
+@pytest.mark.parametrize("how", ["words", "cut", "altered", "header", "foreign", "dear", "free", "version"])
 def test_a_backup_that_cannot_be_opened_restores_nothing(tmp_path: Path, words: Custody, how: str) -> None:
     desk = registries.make(tmp_path / "acme")
     file = tmp_path / "backup"
@@ -150,8 +150,8 @@ def test_a_backup_that_cannot_be_opened_restores_nothing(tmp_path: Path, words: 
         content[-20] ^= 1
     elif how == "header":
         content[40] ^= 1
-    elif how == "cost":
-        content[len(backup.MAGIC) + 1] = 255
+    elif how in ("dear", "free"):
+        content[len(backup.MAGIC) + 1] = 255 if how == "dear" else 0
     elif how == "version":
         content[len(backup.MAGIC)] = 2
     else:
@@ -159,7 +159,8 @@ def test_a_backup_that_cannot_be_opened_restores_nothing(tmp_path: Path, words: 
     file.write_bytes(content)
     said = {
         "foreign": "is no backup of an authority",
-        "cost": "asks for more than any of ours costs",
+        "dear": "names a cost that none of ours has",
+        "free": "names a cost that none of ours has",
         "version": "this sealwire knows 1",
     }.get(how, "another passphrase, or it was cut or altered")
     with pytest.raises(Failure, match=said):

@@ -228,6 +228,18 @@ def test_a_custody_of_a_later_release_is_named_by_its_number(tmp_path: Path, cus
         open_vault(file, custody)
 
 
+@pytest.mark.parametrize("passes", [0, 255])
+def test_a_vault_whose_header_names_a_cost_that_cannot_be_is_damaged(tmp_path: Path, passes: int) -> None:
+    file = vault_file(tmp_path, "two")
+    file.parent.mkdir(mode=0o700)
+    content = bytearray(base64.b64decode(WRITTEN_BEFORE["two"])[:-32])
+    content[len(vaultfile.MAGIC) + 2] = passes
+    write_whole(file, bytes(content) + vaultfile.primitives.digest(bytes(content)))
+    write_whole(tmp_path / "secret", b"correct horse")
+    with pytest.raises(Failure, match="damaged: its header names a cost"):
+        open_vault(file, Custody(passphrase_file=tmp_path / "secret"))
+
+
 def test_a_vault_that_was_restored_is_known_by_its_generation_once(tmp_path: Path, custody: Custody) -> None:
     file = made(tmp_path, custody)
     old = file.read_bytes()
