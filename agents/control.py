@@ -227,7 +227,8 @@ class Control:
         now = clock.now()
         age, wrong = self.trust.holds(now), self.trust.clock(now)
         # A clock of ours that is behind is why a charter is not believed, and so seems to lack.
-        before, self.holding = self.holding, _words(wrong or age)
+        clocks = other_clocks.told(self.trust, now) if age is not None and wrong is None else ""
+        before, self.holding = self.holding, "; ".join(filter(None, (_words(wrong or age), clocks)))
         told, self._clocks = self._clocks, self.clocks
         if self._clocks and not told:
             _log.warning("%s", self._clocks)

@@ -373,6 +373,17 @@ async def test_a_charter_that_lacks_since_our_clock_is_behind_is_told_of_as_a_cl
 
 
 @in_world
+async def test_a_charter_that_lacks_is_told_of_with_the_authority_s_clock_where_nobody_else_was_heard(
+    world: World,
+) -> None:
+    Desk(world).sign(as_of=world.clock.now() + 43 * MINUTE)
+    sealer = world.sealer(world.member("s", "berlin", charter=1))
+    await sealer.start()
+    await until(lambda: "; clocks differ: the authority dated a statement 20" in sealer.control.holding)
+    assert sealer.control.holding.startswith(str(Reason.CHARTER_OLD))
+
+
+@in_world
 async def test_a_policy_that_lets_a_reader_read_no_more_ends_the_session_that_it_was_granted(world: World) -> None:
     sealer, paris = await world.flow()
     rome = world.mirror(world.member("rome1", "rome"))
