@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sealwire.app.screen import when
 from sealwire.keys import identity as identities
 from sealwire.keys import keypackage
-from sealwire.keys.reason import Rejected
+from sealwire.keys.reason import Reason, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -146,7 +146,9 @@ def _why(trust: Trust, member_id: bytes, now: int) -> str:
     try:
         trust.member(member_id, now)
     except Rejected as refusal:
-        return str(refusal.reason)
+        credential = trust.credential_of(member_id)
+        begins_later = refusal.reason is Reason.EXPIRED and credential is not None and credential.not_before > now
+        return str(Reason.AHEAD if begins_later else refusal.reason)  # by a clock of ours that is behind
     return ""
 
 

@@ -193,6 +193,13 @@ def test_a_member_whose_credential_ended_is_no_member(town: Town) -> None:
     assert rome.cells(PLACES)[-1] == "expired"
 
 
+def test_what_begins_later_than_a_clock_that_is_behind_has_not_ended(town: Town) -> None:
+    credential = town.members["lisbon-1"].credential or b""
+    not_before = credentials.peek(credential, town.project.id).not_before
+    town.now = not_before - 43 * 60_000
+    assert listed(town)["lisbon-1"].why == "ahead"
+
+
 def test_what_is_not_proven_is_not_shown_and_counted(town: Town) -> None:
     other = replace_authority(town)
     own = town.seen_by("lisbon-1").notes
