@@ -28,8 +28,8 @@ def explain(stale: Stale) -> str:
                 else f"its sender spoke last at {moment(word.as_of)} and was to speak by {moment(word.next_by)}"
             )
             return (
-                f"{spoken}: its sealer is away (the sending site's status tells), its clock is wrong, or the cloud "
-                "keeps its words back"
+                f"{spoken}: its sealer is away or refused (the sending site's status tells), its clock is wrong, or "
+                "the cloud keeps its words back"
             )
         case _:
             assert_never(stale.sign)
