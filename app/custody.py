@@ -169,6 +169,8 @@ def make_key_file(path: Path) -> bool:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = not path.exists() and write_new(path, base64.b64encode(os.urandom(KEY_SIZE)) + b"\n")
+    except FileExistsError:  # its directory is a file: reading says so
+        made = False
     except OSError as error:
         raise _unreadable(path, "key file", error) from None
     read_key_file(path)
