@@ -69,13 +69,19 @@ class Backfill:
     def grant(self, channel: str, readers: Readers) -> None:
         """Have what is kept of a channel granted to those of its readers who were not there before.
 
-        Who is there at a worker's first look was granted by the one before it, or asks for what it lacks.
+        Who is there at a worker's first look was granted by the one before it: but for those who were admitted after
+        the oldest of what is kept, who may have come while no worker ran, or in the midst of whose grants it ended.
         """
-        met = self._met.setdefault(channel, set(dict(readers)))
+        met = self._met.setdefault(channel, self._there_before(channel, readers))
         for member_id, _package in readers:
             if member_id not in met:
                 met.add(member_id)
                 self._late.put_nowait((channel, member_id))
+
+    def _there_before(self, channel: str, readers: Readers) -> set[bytes]:
+        kept = [own.made_at for own in self._control.secrets.sent.values() if own.channel == channel]
+        known = [self._control.trust.credential_of(member_id) for member_id, _package in readers]
+        return {who.member_id for who in known if who is not None and who.admitted < min(kept, default=clock.now())}
 
     async def keep(self) -> None:
         """Grant to who came late, for ever: there may be a thousand sessions for each, and no other waits for that."""

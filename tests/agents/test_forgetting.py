@@ -265,6 +265,28 @@ async def test_a_late_reader_is_granted_ended_sessions_inside_the_backfill_and_o
 
 
 @in_world
+async def test_a_reader_that_comes_while_its_sealer_is_off_is_granted_the_past_at_the_next_start_and_nobody_else_is(
+    world: World,
+) -> None:
+    Desk(world).sign(policies=(backfilled(2 * HOUR),))
+    sealer, mirror = await world.flow()
+    ended = (await next_session(world, sealer, mirror)).outbound
+    await sealer.kill()  # as it would be in the midst of granting
+    before = len(world.cloud.at("acme.sessions").values())
+    world.clock.ahead = HOUR
+    late = world.mirror(world.member("late", "rome", admitted=world.clock.now()))
+    await late.start()
+    await until(late.control.caught_up.is_set)
+    again = world.sealer(sealer.store)
+    await again.start()
+    await until(lambda: ended.id in late.control.sessions)
+    me, project = sealer.store.secrets.identity.member_id, world.project.root.project_id
+    values = [value for value in world.cloud.at("acme.sessions").values()[before:] if value[2] == wire.Type.GRANTS]
+    given = [found for value in values if (found := grant.read(value, project)[0]).granter == me]
+    assert {each.recipient for found in given for each in found.grants} == {late.store.secrets.identity.member_id}
+
+
+@in_world
 async def test_no_session_waits_for_what_a_late_reader_is_granted_of_the_past(world: World) -> None:
     Desk(world).sign(policies=(backfilled(2 * HOUR),))
     sealer, mirror = await world.flow()
