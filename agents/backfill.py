@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from sealwire.agents.readership import Readers, Readership
     from sealwire.agents.settings import Settings
     from sealwire.keys.credential import Credential
+    from sealwire.keys.keypackage import KeyPackage
     from sealwire.keys.session import OutboundSession
 
 _log = logging.getLogger(__name__)
+_LOOK_EVERY = 10.0  # seconds
 
 
 class Backfill:
@@ -57,6 +59,12 @@ class Backfill:
             async with self._control.changing:
                 own = session.own(outbound, credential)
                 await self._control.save(self._control.secrets.sending(own))
+
+    async def keep_forgetting(self) -> None:
+        """Erase what no backfill reaches any more, for ever. By itself: it waits for as long as the disk does."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            await self.forget()
 
     async def forget(self) -> None:
         """Erase what no backfill reaches any more."""
@@ -96,18 +104,12 @@ class Backfill:
         await self.forget()
         for session_id in [own.id for own in control.secrets.sent.values() if own.channel == channel]:
             # Looked at each time: it may be left out meanwhile, or have other receiving keys, or the backfill be over.
-            own, package = control.secrets.sent.get(session_id), dict(self._readership.of(channel)).get(member_id)
+            package = dict(self._readership.of(channel)).get(member_id)
             if package is None:
                 return True
-            if own is None:
-                continue
-            now = clock.now()
-            # In a thread: there may be a thousand of them.
-            statement = await asyncio.to_thread(
-                grant.share, own, control.secrets.identity, [(member_id, package)], now, now
-            )
+            statement = await self._share(session_id, (member_id, package))
             if statement is None:
-                return True
+                continue
             try:
                 await control.publish(self._settings.sessions_topic, statement, session_id.hex().encode())
             except (Refused, Stopped) as error:
@@ -117,3 +119,11 @@ class Backfill:
         if count:
             _log.info("%s: granted %d earlier sessions to %s", channel, count, control.trust.name_of(member_id))
         return True
+
+    async def _share(self, session_id: bytes, reader: tuple[bytes, KeyPackage]) -> bytes | None:
+        """Wrap one of our sessions; by itself, as who waits for the cloud must hold no secret meanwhile."""
+        own, now = self._control.secrets.sent.get(session_id), clock.now()
+        if own is None:
+            return None
+        # In a thread: there may be a thousand of them.
+        return await asyncio.to_thread(grant.share, own, self._control.secrets.identity, [reader], now, now)

@@ -20,6 +20,7 @@ from sealwire.agents.renewal import Renewal
 from sealwire.agents.single import record_batch
 from sealwire.agents.twins import Twins
 from sealwire.agents.untold import Untold
+from sealwire.agents.writer import Refused
 from sealwire.keys.trust import Trust
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _JUDGE_AGAIN_EVERY = 10.0  # seconds: statements that waited for a clock or for another statement
+_LATE_EVERY = 10.0  # seconds between two looks whether it is too late for what the cloud has not acknowledged
 _AGAIN = 5.0  # seconds before a vault that could not be written is tried again
 _HOUR_MS = 3600 * 1000
 
@@ -153,10 +155,24 @@ class Control:
             lacks = self.lacks() or self._lacks_charter()
             self._following.read_what_lacks(asyncio.get_running_loop().time(), lacks=lacks)
 
-    async def publish(self, topic: str, statement: bytes, record_key: bytes) -> None:
-        """Store a statement in a project topic; returns when the cloud has acknowledged it."""
+    async def publish(self, topic: str, statement: bytes, record_key: bytes, until: int | None = None) -> None:
+        """Store a statement in a project topic; returns when the cloud has acknowledged it.
+
+        Raises Refused and Stopped as the writer does, and Refused when our clock is past ``until`` (ms): nobody waits
+        any longer then, though the cloud may take it later all the same.
+        """
         self.twins.ours(statement)
-        await self._writer.produce(topic, 0, record_batch(statement, clock.now(), record_key))
+        storing = asyncio.ensure_future(
+            self._writer.produce(topic, 0, record_batch(statement, clock.now(), record_key))
+        )
+        try:
+            while until is not None and not storing.done():
+                await asyncio.wait({storing}, timeout=_LATE_EVERY)
+                if not storing.done() and clock.now() > until:
+                    raise Refused("the cloud has not acknowledged it in its time")
+            await storing
+        finally:
+            storing.cancel()
 
     async def save(self, secrets: Secrets) -> None:
         """Save first, use then: what the disk does not take is tried again, and nothing is used before.

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
     from sealwire.agents.control import Control
     from sealwire.agents.settings import Settings
+    from sealwire.keys.credential import Credential
     from sealwire.keys.keypackage import KeyPackage
     from sealwire.keys.session import InboundSession
 
 _log = logging.getLogger(__name__)
+_AGAIN = 60.0  # seconds before a grant that the cloud did not take is tried again
 
 
 class Neighbours:
@@ -38,34 +40,52 @@ class Neighbours:
         control.on_keys = self._queue.put_nowait
 
     async def keep(self) -> None:
-        """Grant to whoever announces, for ever."""
+        """Grant to whoever announces, for ever; what the cloud does not take is granted again after a while."""
+        for member_id in self._came_meanwhile():
+            self._queue.put_nowait(member_id)
         while True:
-            await self._grant(await self._queue.get())
+            member_id = await self._queue.get()
+            if not await self._grant(member_id):
+                asyncio.get_running_loop().call_later(_AGAIN, self._queue.put_nowait, member_id)
 
-    async def _grant(self, member_id: bytes) -> None:
+    def _came_meanwhile(self) -> list[bytes]:
+        """Give the members of our site that may have come while we were off, or while we granted and ended."""
+        sessions, credentials = self._control.sessions.values(), self._control.trust.credentials.values()
+        oldest = min((session.made_at for session in sessions), default=clock.now())
+        return [each.member_id for each in credentials if each.site == self._settings.site and each.admitted >= oldest]
+
+    async def _grant(self, member_id: bytes) -> bool:
+        """Grant to a member what it may read of what we can open; tell whether the cloud has all of it."""
         control = self._control
         credential = control.trust.credential_of(member_id)
         own = control.secrets.identity.member_id
         if member_id == own or credential is None or credential.site != self._settings.site:
-            return
-        now, count = clock.now(), 0
-        for session in list(control.sessions.values()):
-            # What had ended before it was admitted is not its own to read, but for the channel's backfill.
-            since = credential.admitted - self._backfill(session.channel)
-            package = self._package(member_id, session, now) if session.not_after >= since else None
-            if package is None:
-                continue
-            statement = grant.share(session, control.secrets.identity, [package], now, now)
+            return True
+        count = 0
+        for session_id in list(control.sessions):
+            statement = self._share(session_id, credential)
             if statement is None:
                 continue
             try:
-                await control.publish(self._settings.sessions_topic, statement, session.id.hex().encode())
+                await control.publish(self._settings.sessions_topic, statement, session_id.hex().encode())
             except (Refused, Stopped) as error:
                 _log.warning("a grant to %s was not taken: %s", credential.name, error)
-                return
+                return False
             count += 1
         if count:
             _log.info("granted %d sessions to %s of our site", count, credential.name)
+        return True
+
+    def _share(self, session_id: bytes, credential: Credential) -> bytes | None:
+        """Wrap a session; by itself, as who waits for the cloud must hold no secret meanwhile."""
+        session, now = self._control.sessions.get(session_id), clock.now()
+        # What had ended before it was admitted is not its own to read, but for the channel's backfill.
+        if session is None or session.not_after < credential.admitted - self._backfill(session.channel):
+            return None
+        package = self._package(credential.member_id, session, now)
+        if package is None:
+            return None
+        return grant.share(session, self._control.secrets.identity, [package], now, now)
 
     def _backfill(self, channel: str) -> int:
         charter = self._control.trust.charter

@@ -77,16 +77,21 @@ class OwnProgress:
         self._ended = [each for each in self._ended if clock.now() <= each.outbound.not_after + SKEW]
 
     async def say_last_words(self) -> None:
-        """End the sessions of which the cloud has everything."""
-        ended = [each for each in self._ended if not each.in_flight]
-        self._ended = [each for each in self._ended if each.in_flight]
-        for sending in ended:
-            await self.say(sending, final=True)
+        """End the sessions of which the cloud has everything. A word that it does not take is said the next time."""
+        while (sending := next((each for each in self._ended if not each.in_flight), None)) is not None:
+            self._ended = [each for each in self._ended if each is not sending]
+            if not await self.say(sending, final=True):
+                self._ended.append(sending)
+                self.forget()
+                return
 
-    async def say(self, sending: Sending, *, final: bool = False) -> None:
-        """Say once how far a session is; of one that is over nothing but its last word."""
+    async def say(self, sending: Sending, *, final: bool = False) -> bool:
+        """Say once how far a session is, of one that is over nothing but its last word; tell whether the cloud has it.
+
+        Waits no longer than the session is remembered: a cloud that is away must not keep what is over in memory.
+        """
         if sending.over and not final:
-            return
+            return True
         outbound = sending.outbound
         as_of, topics = self._progress_of(outbound.channel)
         topics = _whole(topics, sending) if final else topics
@@ -102,10 +107,15 @@ class OwnProgress:
             topics,
             os.urandom,
         )
+        topic, key, until = self._settings.sessions_topic, outbound.id.hex().encode(), outbound.not_after + SKEW
         try:
-            await self._control.publish(self._settings.sessions_topic, statement, outbound.id.hex().encode())
+            await self._control.publish(topic, statement, key, until)
         except (Refused, Stopped) as error:
-            _log.warning("%s: progress was not taken: %s", outbound.channel, error)
+            _log.warning(
+                "%s: progress was not taken: %s", outbound.channel, str(error)
+            )  # no frames, which hold secrets
+            return False
+        return True
 
 
 def _whole(topics: Iterable[TopicProgress], sending: Sending) -> tuple[TopicProgress, ...]:

@@ -149,6 +149,7 @@ class Sealing(Side):
             self.senders.keep(),
             self.senders.keep_erasing(),
             self.senders.backfill.keep(),
+            self.senders.backfill.keep_forgetting(),
             self.senders.progress.keep(),
             self.control.twins.keep(self.settings.sessions_topic),
             self.rotation.keep(),

@@ -160,7 +160,6 @@ class Senders:
             for channel in [each for each, sending in self._sending.items() if now >= sending.outbound.not_after]:
                 self._replace(channel, None)
             self.progress.forget()
-            await self.backfill.forget()
 
     async def _look(self, channel: str) -> bool:
         async with self._turn:
@@ -245,9 +244,8 @@ class Senders:
             lambda: grant.wrap(outbound, readers, 1, now, os.urandom, escrow=escrow, used=self._used)
         )
         topic, key = self._settings.sessions_topic, outbound.id.hex().encode()
-        await control.publish(topic, statement, key)
-        for each in grants:
-            await control.publish(topic, each, key)
+        for each in (statement, *grants):
+            await control.publish(topic, each, key, outbound.not_after)
         await self.backfill.remember(outbound, credential)
         # Only now is it used: whoever may read finds the statement and the grant before the first envelope.
         self._numbers[channel] = number

@@ -355,6 +355,55 @@ async def test_sessions_that_are_over_while_nothing_may_be_sealed_are_nowhere_in
 
 
 @in_world
+async def test_sessions_that_are_over_while_the_cloud_acknowledges_no_word_of_them_are_nowhere_in_memory(
+    world: World,
+) -> None:
+    sealer, _ = await world.flow()
+    outbound, log = weakref.ref(current(sealer).outbound), world.cloud.at("acme.sessions")
+    log.acked.clear()
+    end = log.end
+    await until(lambda: log.end > end)  # a word of it is on its way
+    world.clock.ahead = HOUR + 6 * MINUTE
+    await until(lambda: gc.collect() is not None and outbound() is None)
+
+
+@in_world
+async def test_what_is_granted_of_the_past_is_not_kept_for_a_cloud_that_does_not_acknowledge_it(world: World) -> None:
+    Desk(world).sign(policies=(backfilled(HOUR),))
+    sealer, mirror = await world.flow()
+    for _ in range(2):
+        await next_session(world, sealer, mirror)
+    refs = [weakref.ref(own) for own in sealer.control.secrets.sent.values()]
+    publish, granting = sealer.control.publish, asyncio.Event()
+
+    async def hang(topic: str, statement: bytes, *more: Any) -> None:
+        if statement[2] == wire.Type.GRANTS and grant.read(statement, world.project.root.project_id)[0].granter:
+            granting.set()
+            await asyncio.Event().wait()
+        await publish(topic, statement, *more)
+
+    sealer.control.publish = hang  # type: ignore[method-assign]
+    await world.mirror(world.member("late", "rome", admitted=world.clock.now())).start()
+    await granting.wait()
+    world.clock.ahead = 2 * HOUR + MINUTE
+    await until(lambda: gc.collect() is not None and not [ref for ref in refs if ref() is not None])
+
+
+@in_world
+async def test_a_vault_that_is_not_written_keeps_no_session_in_memory_that_is_over(world: World) -> None:
+    Desk(world).sign(policies=(backfilled(10 * MINUTE),))
+    sealer, mirror = await world.flow()
+    world.clock.ahead = 50 * MINUTE
+    await next_session(world, sealer, mirror)
+    outbound = weakref.ref(current(sealer).outbound)
+    async with sealer.control.changing:  # as for as long as the disk does not take the vault
+        world.clock.ahead = 71 * MINUTE
+        await until(lambda: len(sealer.control.changing._waiters or ()) > 0)  # type: ignore[attr-defined]
+        world.clock.ahead = 50 * MINUTE + HOUR + 6 * MINUTE
+        await until(lambda: gc.collect() is not None and outbound() is None)
+
+
+@in_world
 async def test_a_sealer_that_starts_again_keeps_what_it_may_grant_before_it_has_found_the_topics_of_a_pattern(
     world: World,
 ) -> None:

@@ -89,3 +89,32 @@ async def test_a_member_that_lost_its_vault_is_granted_the_live_sessions_once_mo
     world.cloud.at("acme.sessions").acked.set()
     await until(lambda: before in again.control.sessions)
     assert mirror.store.secrets.identity.member_id in granters(world, before)
+
+
+@in_world
+async def test_a_mirror_that_joins_while_its_neighbour_is_off_is_granted_what_that_one_holds_at_its_next_start(
+    world: World,
+) -> None:
+    sealer, mirror = await world.flow()
+    before = session_of(sealer)
+    await until(lambda: before in mirror.control.sessions)
+    await mirror.kill()  # as it would be in the midst of granting
+    second = world.mirror(world.member("late", "paris", admitted=world.clock.now()))
+    await second.start()
+    await until(second.control.caught_up.is_set)
+    await world.mirror(mirror.store).start()
+    await until(lambda: before in second.control.sessions)
+
+
+@in_world
+async def test_a_grant_that_the_cloud_does_not_take_is_granted_again(world: World) -> None:
+    sealer, mirror = await world.flow()
+    before, log = session_of(sealer), world.cloud.at("acme.sessions")
+    await until(lambda: before in mirror.control.sessions)
+    log.refuse = lambda _: "no room"
+    second = world.mirror()
+    await second.start()
+    refused = log.refused
+    await until(lambda: log.refused > refused + 3)
+    log.refuse = lambda _: ""
+    await until(lambda: before in second.control.sessions)

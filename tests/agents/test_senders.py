@@ -13,7 +13,7 @@ from fake_kafka import FakePositions
 from in_loop import until
 from world import ORDERS, World, in_world
 
-from sealwire.agents import own_progress, senders
+from sealwire.agents import own_progress, records, senders
 from sealwire.agents.sealing import Sealing
 from sealwire.keys import policy, progress, session, wire
 from sealwire.keys.charter import PolicyRow
@@ -196,7 +196,8 @@ async def test_no_news_has_a_session_that_the_cloud_refuses_made_again_before_it
     log, begun = world.cloud.at("acme.sessions"), list[bytes]()
 
     def refuse(batch: bytes) -> str:
-        begun.append(batch)
+        if next(iter(records.read(memoryview(batch)))).value[2] == wire.Type.SESSION:  # type: ignore[index]
+            begun.append(batch)
         return "not authorised"
 
     with pytest.MonkeyPatch.context() as patch:
@@ -305,6 +306,27 @@ async def test_a_worker_that_is_asked_to_stop_says_a_last_word_of_all_that_it_se
     last = said(world, mirror)[-1]
     assert (last.final, nexts(last)) == (True, {0: 4})
     assert last.next_by > last.as_of  # the session is over, its duty is not
+
+
+@in_world
+async def test_a_last_word_that_the_cloud_does_not_take_is_said_again(world: World) -> None:
+    sealer, mirror = await world.flow()
+    first, log, refused = current(sealer), world.cloud.at("acme.sessions"), list[bytes]()
+    assert first is not None
+
+    def refuse(batch: bytes) -> str:
+        value = next(iter(records.read(memoryview(batch)))).value or b""
+        if value[2] != wire.Type.PROGRESS or refused or not first.over:
+            return ""
+        if progress.peek(value, world.project.root.project_id).session_id != first.outbound.id:
+            return ""
+        refused.append(batch)
+        return "no room"
+
+    log.refuse = refuse
+    sealer.side.senders._end("orders", "as one whose reader is refused")  # type: ignore[union-attr]
+    await until(lambda: [p for p in said(world, mirror) if p.final and p.session_id == first.outbound.id])
+    assert refused
 
 
 @in_world

@@ -26,6 +26,7 @@ from in_loop import until
 from vector_world import Forge, inner_bytes
 
 from sealwire.agents import (
+    backfill,
     clock,
     control,
     exactly_once,
@@ -35,6 +36,7 @@ from sealwire.agents import (
     lanes,
     lookout,
     mirror,
+    neighbours,
     orders,
     own_progress,
     renewal,
@@ -369,6 +371,9 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (sink, "_TRY_AGAIN", 0.05),
         (control, "_JUDGE_AGAIN_EVERY", 0.05),
         (control, "_AGAIN", 0.05),
+        (control, "_LATE_EVERY", 0.05),
+        (neighbours, "_AGAIN", 0.05),
+        (backfill, "_LOOK_EVERY", 0.05),
         (renewal, "_LOOK_EVERY", 0.05),
         (following, "_AGAIN", 0.05),
         (exactly_once, "_OPEN_FOR", 0.01),
