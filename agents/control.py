@@ -129,6 +129,7 @@ class Control:
         while self._lacks_charter():
             # Our credential names one: before that is here, nobody knows whom it refuses.
             await asyncio.sleep(min(_JUDGE_AGAIN_EVERY, 1.0))
+            await self._learn([])  # it may be here, and dated ahead of our clock
             self._following.read_what_lacks(asyncio.get_running_loop().time(), lacks=True)
         await self.renewal.begin()
         self.caught_up.set()
@@ -152,7 +153,7 @@ class Control:
         while True:
             await asyncio.sleep(_JUDGE_AGAIN_EVERY)
             await self._learn([])
-            lacks = self.lacks() or self._lacks_charter()
+            lacks = self.lacks() or bool(self.holding)
             self._following.read_what_lacks(asyncio.get_running_loop().time(), lacks=lacks)
 
     async def publish(self, topic: str, statement: bytes, record_key: bytes, until: int | None = None) -> None:

@@ -28,9 +28,10 @@ _LOOK_EVERY = 10.0  # seconds between two looks at what is due
 _RENEW_EVERY = 600.0  # seconds between two looks at our own receiving keys
 _ASK_EVERY_MS = 3600 * 1000  # between two requests for the next credential
 _ANSWER_WITHIN = 20.0  # seconds for which an order waits for the authority's answer
+_AGAIN_MS = 600 * 1000  # before a request that the cloud did not take is made again
 _NO_CREDENTIAL = (
-    "no credential of our own counts here: the authority signs the next one as soon as it runs and the cloud shows it; "
-    "else enroll a new identity (sealwire enroll)"
+    "no credential of our own counts: the authority key that signed it has ended, or the root trusts it no more. The "
+    "authority makes the next (sealwire authority run); enrolling again does not help"
 )
 _FOREIGN_KEY = (
     "our credential names an identity key that is not in this vault: it is of before the key was replaced. Restore the "
@@ -59,7 +60,20 @@ class Renewal:
         self.on_identity: Callable[[], None] = lambda: None  # our identity key is another one now
 
     async def keep(self) -> None:
-        """Renew what is due, and announce again under each newer credential of ours, for ever."""
+        """Renew what is due, and announce again under each newer credential of ours, for ever.
+
+        Each by itself: a cloud that takes no request keeps no receiving key from being announced, nor the other way.
+        """
+        async with asyncio.TaskGroup() as loops:
+            for each in (self._keep_credential(), self._keep_receiving()):
+                loops.create_task(each)
+
+    async def _keep_credential(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            await self._look_at_credential()
+
+    async def _keep_receiving(self) -> None:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY):
@@ -67,11 +81,14 @@ class Renewal:
             if self._unspoken.is_set():
                 self._unspoken.clear()
                 await self.announce()
-            await self.look()
+            await self._look_at_receiving()
 
     async def look(self) -> None:
         """Renew what is due."""
         await self._look_at_credential()
+        await self._look_at_receiving()
+
+    async def _look_at_receiving(self) -> None:
         loop_now = asyncio.get_running_loop().time()
         if self._looked is None:
             self._looked = loop_now  # the start has announced them
@@ -80,18 +97,22 @@ class Renewal:
             await self._renew(always=not self._announced() or self.trouble.startswith(_NOT_TAKEN))
 
     async def begin(self) -> None:
-        """Announce our receiving keys after a start: those we hold, or new ones where the vault is an old backup."""
+        """Make our receiving keys after a start: those that are missing, or all where the vault is an old backup.
+
+        ``keep`` announces them: what was granted before can be opened whether or not the cloud takes that.
+        """
         # Until here nothing was made, and what was erased had ended: but for the credential it is what the vault gave.
         loaded = replace(self._control.secrets, credential=self._loaded)
         package = self._control.trust.packages.get(loaded.identity.member_id)
         signs = restored(loaded, clock.now(), package, self._behind)
-        if signs is None:
-            await self.announce()
-            return
-        self.restored = str(signs)
-        _log.warning("%s", self.restored)
+        if signs is not None:
+            self.restored = str(signs)
+            _log.warning("%s", self.restored)
         if self._reads:
-            await self.receiving_anew()
+            await self._make(anew=signs is not None)
+            if signs is not None:
+                self._control.trail.note("rotated", what="receiving")
+            self._unspoken.set()
 
     def _announced(self) -> bool:
         """Tell whether others wrap for keys that we hold, as far as we see: a word may be lost, or another's stand."""
@@ -157,21 +178,17 @@ class Renewal:
     async def _look_at_credential(self) -> None:
         """Ask for what is due, every hour until it is there; the control topic brings the answer."""
         secrets, credential, now = self._control.secrets, self._control.credential, clock.now()
-        if credential is None and self._without_credential() == _FOREIGN_KEY:
-            self._troubled(_FOREIGN_KEY)
-        elif self.trouble == _FOREIGN_KEY:
+        if lacking := self._lacking():
+            self._troubled(lacking)
+        elif self.trouble in (_NO_CREDENTIAL, _FOREIGN_KEY):
             self.trouble = ""
-        if credential is None or now < self._asked_at + _ASK_EVERY_MS:
+        # A clock that was set back since counts as one that never asked.
+        if credential is None or self._asked_at <= now < self._asked_at + _ASK_EVERY_MS:
             return
         if secrets.following is not None or self._identity_is_old():
             await self._replace_identity(by_itself=True)
         elif now >= credential.not_before + (credential.not_after - credential.not_before) // 3:
             await self._ask_renewal()
-
-    def _without_credential(self) -> str:
-        """Say why we have none: one is there that names another key, in a vault of before our key was replaced."""
-        mine = self._control.trust.credential_of(self._control.secrets.identity.member_id)
-        return _NO_CREDENTIAL if mine is None else _FOREIGN_KEY
 
     def _identity_is_old(self) -> bool:
         return clock.now() >= self._control.secrets.identity.made_at + self._settings.lifetimes.identity
@@ -188,7 +205,7 @@ class Renewal:
                 await control.save(control.secrets.followed_by(following))
         credential = control.credential
         if credential is None:
-            return self._troubled(self._without_credential())
+            return self._troubled(self._lacking())
         _log.info("asking for a credential of our next identity key")
         return await self._ask(request.ask_replacement(former, following, credential, clock.now()))
 
@@ -198,7 +215,7 @@ class Renewal:
             return await self._replace_identity(by_itself=True)  # its credential renews as well
         credential = control.credential
         if credential is None:
-            return self._troubled(self._without_credential())
+            return self._troubled(self._lacking())
         _log.info("asking for the next credential")
         return await self._ask(request.ask_renewal(control.secrets.identity, credential, clock.now()))
 
@@ -208,6 +225,7 @@ class Renewal:
         try:
             await self._control.publish(self._settings.requests_topic, asked, key)
         except (Refused, Stopped) as error:
+            self._asked_at = clock.now() - _ASK_EVERY_MS + _AGAIN_MS
             words = f"the request to the authority was not taken: {error}"
             _log.warning(words)
             return words
@@ -218,21 +236,11 @@ class Renewal:
     async def _renew(self, *, always: bool = False, anew: bool = False) -> str:
         """Save the receiving keys that are missing, then announce them; say in words why they are not, or ""."""
         control = self._control
-        credential = control.credential
-        if credential is None:
-            return self._troubled(self._without_credential())
-        if self.trouble in (_NO_CREDENTIAL, _FOREIGN_KEY):
-            self.trouble = ""
-        async with control.changing:
-            mine, project = control.secrets.identity, control.trust.project_id
-            now, before = clock.now(), control.secrets.held
-            held, package = keypackage.renew(mine, credential, project, before, now, os.urandom, anew=anew)
-            if package is None and always:
-                package = keypackage.announce(mine, credential, project, held, now)
-            if held != before:
-                await control.save(control.secrets.holding(held))
+        package = await self._make(always=always, anew=anew)
+        if lacking := self._lacking():
+            return self._troubled(lacking)
         if package is not None:
-            key = b"keys/" + mine.member_id.hex().encode()
+            key = b"keys/" + control.secrets.identity.member_id.hex().encode()
             try:
                 await control.publish(self._settings.control_topic, package, key)
             except (Refused, Stopped) as error:
@@ -240,6 +248,30 @@ class Renewal:
         if self.trouble.startswith(_NOT_TAKEN):
             self.trouble = ""
         return ""
+
+    async def _make(self, *, always: bool = False, anew: bool = False) -> bytes | None:
+        """Save the receiving keys that are missing; give the key package to publish, if one is or it is ``always``."""
+        control = self._control
+        async with control.changing:
+            credential = control.credential
+            if credential is None:
+                return None
+            mine, project = control.secrets.identity, control.trust.project_id
+            now, before = clock.now(), control.secrets.held
+            held, package = keypackage.renew(mine, credential, project, before, now, os.urandom, anew=anew)
+            if package is None and always:
+                package = keypackage.announce(mine, credential, project, held, now)
+            if held != before:
+                await control.save(control.secrets.holding(held))
+            return package
+
+    def _lacking(self) -> str:
+        """Say why there is no credential of ours to sign under; empty where there is one."""
+        control = self._control
+        if control.credential is not None:
+            return ""
+        known = control.trust.credential_of(control.secrets.identity.member_id)
+        return _NO_CREDENTIAL if known is None else _FOREIGN_KEY
 
     def _troubled(self, words: str) -> str:
         if self.trouble != words:

@@ -54,6 +54,7 @@ class Sealing(Side):
         self.senders.progress.on_stated = self.resealing.stated
         control.on_members = self.senders.news
         control.on_keys = self.senders.announced
+        control.lacks = self.senders.lacks
         control.on_hold = self.senders.on_hold
         control.renewal.on_identity = self.senders.anew
         watch.begun = self._begun

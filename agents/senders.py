@@ -72,6 +72,10 @@ class Senders:
         """Say why there is no session to seal under; empty where there is one, or is about to be."""
         return self._control.over or self._control.holding or self.why[channel]
 
+    def lacks(self) -> bool:
+        """Tell whether statements are missed that may long be in the cloud: of a reader, or of ourselves."""
+        return any(why in (_HOLDS, _NO_CREDENTIAL) for why in self.why.values())
+
     # News
 
     def count(self, sending: Sending, used: int) -> None:

@@ -94,7 +94,7 @@ class Secrets:
         """Tell whether the key that a credential of ours names is held here.
 
         It is not in a vault that was restored from before the identity key was replaced: then nothing that we sign
-        counts, and this identity must be enrolled again.
+        counts, until the newer vault is back or a new identity is enrolled.
         """
         held = {self.identity.public} | ({self.following.public} if self.following is not None else set())
         return credential.member_id == self.identity.member_id and credential.identity_key in held

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from batch_made import some
+from desk import Desk
 from in_loop import until
 from world import World, in_world
 
-from sealwire.agents import renewal
+from sealwire.agents import following, renewal
 from sealwire.agents.clock import now
 from sealwire.keys import keypackage, request, wire
+from sealwire.keys.primitives import SigningKey
 from sealwire.keys.reason import Reason
 
 if TYPE_CHECKING:
     from world import Station
 
-DAY = 24 * 3600 * 1000
+MINUTE, DAY = 60_000, 24 * 3600 * 1000
 
 
 def packages(world: World) -> list[bytes]:
@@ -261,4 +263,105 @@ async def test_a_topic_of_statements_that_was_cut_short_is_read_from_its_start_a
     await until(lambda: sealer.control.trouble.startswith("acme.control: "))
     later = world.member("later", "rome")
     await until(lambda: sealer.control.trust.credential_of(later.secrets.identity.member_id))
+    await until(lambda: not sealer.control.trouble)
+
+
+@in_world
+async def test_a_mirror_that_starts_delivers_though_control_takes_no_receiving_keys_of_it(world: World) -> None:
+    sealer, mirror = await world.flow()
+    world.berlin.send(some(3))
+    await until(lambda: len(world.paris.got()) == 3)
+    await mirror.stop()
+    world.cloud.at("acme.control").stored.clear()
+    await world.mirror(mirror.store).start()
+    world.berlin.send(some(3, 3))
+    await until(lambda: len(world.paris.got()) == 6)
+    assert sealer.side.senders.current("orders")  # type: ignore[union-attr]
+    world.cloud.at("acme.control").stored.set()
+
+
+@in_world
+async def test_a_request_that_the_cloud_does_not_acknowledge_keeps_no_receiving_keys_from_being_announced(
+    world: World,
+) -> None:
+    mirror = await ready(world.mirror(world.member("r", "paris")))
+    await until(lambda: packages(world))
+    requests = world.cloud.at("acme.requests")
+    requests.acked.clear()
+    world.clock.ahead = 7 * DAY // 3 + 60_000
+    await until(lambda: requests.end == 1)
+    before = len(packages(world))
+    world.renew(mirror.store, "r", "paris")
+    await until(lambda: len(packages(world)) == before + 1)
+    requests.acked.set()
+
+
+@in_world
+async def test_a_request_that_the_cloud_refused_is_made_again_after_ten_minutes_and_after_a_clock_that_was_set_back(
+    world: World,
+) -> None:
+    sealer = await ready(world.sealer())
+    requests, look = world.cloud.at("acme.requests"), sealer.control.renewal.look
+    world.clock.ahead = 4 * DAY
+    requests.refuse = lambda _: "no room"
+    await look()
+    requests.refuse = lambda _: ""
+    await look()
+    assert requests.end == 0
+    world.clock.ahead = 4 * DAY + 601_000
+    await look()
+    assert requests.end == 1
+    world.clock.ahead = 3 * DAY
+    await look()
+    assert requests.end == 2
+
+
+@in_world
+async def test_a_charter_that_is_dated_ahead_of_our_clock_counts_as_soon_as_it_may_though_a_start_waits_for_it(
+    world: World,
+) -> None:
+    desk = Desk(world)
+    world.clock.ahead = 10 * MINUTE
+    desk.sign()
+    world.clock.ahead = 0
+    sealer = world.sealer(world.member("s", "berlin", charter=1))
+    await sealer.start()
+    await until(lambda: sealer.control.trust.waiting)
+    sealer.control._following._read_at = float("inf")  # nothing is read again meanwhile
+    assert not sealer.control.caught_up.is_set()
+    world.clock.ahead = 6 * MINUTE
+    await until(sealer.control.caught_up.is_set)
+
+
+@in_world
+async def test_a_sealer_without_a_reader_reads_again_what_it_may_have_been_led_past(world: World) -> None:
+    """Offsets are the cloud's word, and a key package is announced every few hours only."""
+    await ready(world.mirror())
+    log = world.cloud.at("acme.control")
+    await until(lambda: packages(world))
+    batch = log.batches[-1]
+    log.drop(log.end - 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(following, "_READ_AGAIN", 0.1)
+        patch.setattr(following, "_READ_AGAIN_TO", 0.1)
+        sealer = await ready(world.sealer())
+        later = world.member("x", "rome").secrets.identity.member_id
+        await until(lambda: sealer.control.trust.credential_of(later))
+        await until(lambda: "no reader" in sealer.side.senders.why["orders"])  # type: ignore[union-attr]
+        log.batches.insert(-1, batch)
+        await until(lambda: sealer.side.senders.current("orders"))  # type: ignore[union-attr]
+
+
+@in_world
+async def test_a_credential_whose_authority_key_the_next_root_takes_away_is_lacking_until_the_authority_makes_another(
+    world: World,
+) -> None:
+    sealer = await ready(world.sealer(world.member("s", "berlin")))
+    project, other = world.project, SigningKey.from_seed(os.urandom(32))
+    now = world.clock.now()
+    world.tell(project.follow(now, authority_keys=((ED25519, other.public, now + 300 * DAY),)))
+    await until(lambda: sealer.control.trouble == renewal._NO_CREDENTIAL)
+    assert "authority run" in await sealer.control.renewal.credential_anew()
+    project.authority = other
+    world.renew(sealer.store, "s", "berlin")
     await until(lambda: not sealer.control.trouble)

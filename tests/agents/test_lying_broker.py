@@ -292,10 +292,7 @@ def test_a_bomb_in_the_cloud_is_malformed_before_it_opens(
     @in_loop
     async def scenario() -> None:
         async with a_world(monkeypatch, tmp_path) as world:
-            sealer, mirror = world.sealer(), world.mirror()
-            await sealer.start()
-            await mirror.start()
-            await until(mirror.control.caught_up.is_set)
+            sealer, mirror = await world.flow()
             opener = zlib.compressobj(9, wbits=31)
             bomb = bytearray(build(some(1), codec=1)[:61])
             bomb += opener.compress(bytes(2 * MESSAGE_BYTES + 1)) + opener.flush()
