@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from sealwire.agents import clock
+from sealwire.agents.first_grants import FirstGrants
 from sealwire.agents.writer import Refused, Stopped
 from sealwire.keys import grant
 
@@ -37,6 +38,7 @@ class Neighbours:
     def __init__(self, settings: Settings, control: Control, cloud_topics: Callable[[str], list[str]]) -> None:
         self._settings, self._control, self._cloud_topics = settings, control, cloud_topics
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self._granted = FirstGrants(control)
         control.on_keys = self._queue.put_nowait
 
     async def keep(self) -> None:
@@ -85,7 +87,10 @@ class Neighbours:
         package = self._package(credential.member_id, session, now)
         if package is None:
             return None
-        return grant.share(session, self._control.secrets.identity, [package], now, now)
+        statement = grant.share(session, self._control.secrets.identity, [package], now, now)
+        if statement is not None:
+            self._granted.note(session.channel, session_id, [credential.member_id])
+        return statement
 
     def _backfill(self, channel: str) -> int:
         charter = self._control.trust.charter

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sealwire.agents import clock
 from sealwire.agents.backfill import Backfill
+from sealwire.agents.first_grants import FirstGrants
 from sealwire.agents.own_progress import OwnProgress
 from sealwire.agents.readership import Readership
 from sealwire.agents.sending import Sending
@@ -53,7 +54,7 @@ class Senders:
         self._sending: dict[str, Sending] = {}
         self._numbers: dict[str, int] = {}
         self._used: dict[bytes, int] = {}
-        self._granted: set[tuple[str, bytes]] = set()  # channel and member, once in this worker's life
+        self._granted = FirstGrants(control)
         self._anew: set[str] = set()  # channels whose sessions are to be followed by another at once
         self._beginning: dict[str, frozenset[bytes]] = {}  # channels whose next session is on its way, and for whom
         self._news, self._turn = asyncio.Event(), asyncio.Lock()
@@ -248,7 +249,9 @@ class Senders:
             lambda: grant.wrap(outbound, readers, 1, now, os.urandom, escrow=escrow, used=self._used)
         )
         topic, key = self._settings.sessions_topic, outbound.id.hex().encode()
-        for each in (statement, *grants):
+        await control.publish(topic, statement, key, outbound.not_after)
+        self._granted.note(channel, outbound.id, dict(readers))  # also where the session is not used in the end
+        for each in grants:
             await control.publish(topic, each, key, outbound.not_after)
         await self.backfill.remember(outbound, credential)
         # Only now is it used: whoever may read finds the statement and the grant before the first envelope.
@@ -271,16 +274,10 @@ class Senders:
         return sending.reader_ids <= {member for member, _package in self.readership.of(channel)}
 
     def _note(self, sending: Sending, number: int) -> None:
-        channel, session_id, trust = sending.outbound.channel, sending.outbound.id.hex(), self._control.trust
+        channel, session_id = sending.outbound.channel, sending.outbound.id.hex()
         _log.info("%s: session %s for %s", channel, session_id[:8], count(len(sending.readers), "reader"))
-        trail = self._control.trail
         if number > 1:
-            trail.note("rotated", what="session", channel=channel, session=session_id)
-        for member_id in sending.reader_ids:
-            if (channel, member_id) not in self._granted:
-                self._granted.add((channel, member_id))
-                name = trust.name_of(member_id)
-                trail.note("granted", channel=channel, session=session_id, member_id=member_id.hex(), name=name)
+            self._control.trail.note("rotated", what="session", channel=channel, session=session_id)
 
     async def finish(self) -> None:
         """Say the last word of every session: nothing is sealed here any more."""

@@ -19,7 +19,7 @@ from world import World, in_world
 from sealwire.agents import following, renewal
 from sealwire.agents.clock import now
 from sealwire.keys import keypackage, request, wire
-from sealwire.keys.primitives import SigningKey
+from sealwire.keys.primitives import ED25519, SigningKey
 from sealwire.keys.reason import Reason
 
 if TYPE_CHECKING:

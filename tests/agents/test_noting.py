@@ -58,3 +58,35 @@ async def test_sessions_and_first_grants_are_on_record_and_no_secret_is(world: W
     for secret in [*secrets_of(sealer, mirror), outbound.secret, outbound.signing.seed]:
         assert secret.hex().encode() not in written
         assert base64.b64encode(secret).rstrip(b"=") not in written
+
+
+def granted(file: Path) -> list[tuple[object, object]]:
+    found = [line for line in lines(file) if not isinstance(line, bytes)] if file.exists() else []
+    return [(line.fields["session"], line.fields["member_id"]) for line in found if line.event == "granted"]
+
+
+@in_world
+async def test_a_grant_of_a_session_that_comes_to_nothing_is_on_record(world: World) -> None:
+    """The secret is out, though nothing is ever sealed under it."""
+    sealer, mirror = world.sealer(), world.mirror()
+    trail = told(sealer, world._tmp / "sealer.jsonl")
+    sealer.side.senders._all_may_read = lambda *_: False  # type: ignore[union-attr]
+    await mirror.start()
+    await sealer.start()
+    await until(lambda: mirror.control.sessions)
+    trail.settle()
+    assert sealer.side.senders.current("orders") is None  # type: ignore[union-attr]
+    assert [who for _, who in granted(trail.file)] == [mirror.control.secrets.identity.member_id.hex()]
+
+
+@in_world
+async def test_what_a_neighbour_is_granted_is_on_record_where_it_is_granted(world: World) -> None:
+    sealer, mirror = await world.flow()
+    trail = told(mirror, world._tmp / "mirror.jsonl")
+    before = sealer.side.senders.current("orders").outbound.id  # type: ignore[union-attr]
+    await until(lambda: before in mirror.control.sessions)
+    second = world.mirror()
+    await second.start()
+    await until(lambda: before in second.control.sessions)
+    trail.settle()
+    assert granted(trail.file) == [(before.hex(), second.control.secrets.identity.member_id.hex())]
