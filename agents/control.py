@@ -69,6 +69,7 @@ class Control:
         self.on_members: Callable[[], None] = lambda: None
         self.on_keys: Callable[[bytes], object] = lambda _member: None
         self.on_charter: Callable[[], None] = lambda: None
+        self.on_dropped: Callable[[set[bytes]], None] = lambda _members: None
         self.on_hold: Callable[[], None] = lambda: None  # ``holding`` began, or is over
         self.on_over: Callable[[str], None] = lambda _why: None
         self.lacks: Callable[[], bool] = lambda: False  # whether statements are missed that may long be in the cloud
@@ -232,6 +233,8 @@ class Control:
             self.renewal.admitted(news.identity_replaced)
         if news.chartered:
             self.on_charter()
+        if news.dropped:
+            self.on_dropped(news.dropped)
         if news.members:
             self.on_members()
         for member_id in news.announced if ready else []:  # before we had caught up it is others' to answer

@@ -28,6 +28,7 @@ class News:
 
     ``members``: who may read or send may have changed. ``announced``: who announced receiving keys for the first time,
     or anew. ``fresh``: the ids of sessions that were granted to us. ``own_key_package``: one of our own came.
+    ``dropped``: members that a new root no longer stands for, unless they were admitted anew.
     """
 
     secrets: Secrets
@@ -38,6 +39,7 @@ class News:
     own_key_package: bool = False
     announced: list[bytes] = field(default_factory=list)
     fresh: set[bytes] = field(default_factory=set)
+    dropped: set[bytes] = field(default_factory=set)
 
 
 def gather(events: Iterable[Event], secrets: Secrets, floors: Mapping[bytes, Floor], refused: Counter[str]) -> News:
@@ -53,8 +55,9 @@ def gather(events: Iterable[Event], secrets: Secrets, floors: Mapping[bytes, Flo
                 # An older statement beside its newer one is what a topic not compacted yet looks like.
                 if refused[str(reason)] <= _SAMPLES and reason is not Reason.OUTDATED:
                     _log.warning("statement %s refused: %s: %s", digest.hex()[:16], reason, detail)
-            case Rooted(statement=statement, unproven=unproven):
+            case Rooted(statement=statement, dropped=dropped, unproven=unproven):
                 news.secrets, news.members = news.secrets.rooted(statement, unproven), True
+                news.dropped.update(dropped)
             case Chartered(statement=statement, changed=changed):
                 news.secrets = news.secrets.chartered(statement)
                 news.members = news.chartered = news.chartered or changed

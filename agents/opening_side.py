@@ -67,7 +67,6 @@ class Opening(Side):
         self.quarantine = Quarantine(settings.quarantine_topic, local_writer, watch, control)
         self.orders = Orders(settings.orders_topic, local_reader, watch, self._works)
         self.progress = ProgressWords(control, self._cloud_topics)
-        control.on_charter = self.progress.judge_again
         self.forgetting = Forgetting(settings, control, local_reader, self._sinks)
         self.progress.on_said = self.forgetting.heard
         self.lookout = Lookout(self, self._works)

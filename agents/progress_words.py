@@ -40,8 +40,11 @@ class ProgressWords:
         self._heard: dict[bytes, int] = {}  # the highest number that was proven, by session id
         self._waiting: dict[bytes, dict[int, bytes]] = {}  # by session id, then number; oldest session first
         self._waiting_bytes = 0
+        self._dropped: set[bytes] = set()  # members that a root no longer stood for, until they are admitted anew
         self.on_said: Callable[[Progress, InboundSession], None] = lambda _said, _session: None
         control.on_statements = self.hear
+        control.on_charter = self.judge_again
+        control.on_dropped = self._dropped.update
 
     def hear(self, statements: Iterable[bytes], fresh: set[bytes]) -> None:
         """Take what the cloud served; ``fresh`` are sessions that were granted to us with it.
@@ -71,13 +74,20 @@ class ProgressWords:
                 self._take(session, numbered)
 
     def judge_again(self) -> None:
-        """Take back what was heard of those who are refused by now: the charter is another one."""
-        self.outlook = self.outlook.without(self._control.trust.refuses)
+        """Take back what was heard of those who are refused by now, or whom a root took away and nobody admitted anew."""
+        trust = self._control.trust
+        self._dropped -= {member_id for member_id in self._dropped if trust.credential_of(member_id) is not None}
+        gone = frozenset(self._dropped)
+        self.outlook = self.outlook.without(lambda who, made_at: who in gone or trust.refuses(who, made_at))
 
     async def keep(self) -> None:
-        """Forget what is over, for ever."""
+        """Forget what is over, for ever.
+
+        Who was dropped has till then to be admitted anew: an authority with a new key signs all credentials at once.
+        """
         while True:
             await asyncio.sleep(_FORGET_EVERY)
+            self.judge_again()
             self.outlook = self.outlook.forget(clock.now())
             known = self._control.sessions
             self._heard = {session_id: number for session_id, number in self._heard.items() if session_id in known}

@@ -358,9 +358,11 @@ async def test_a_credential_whose_authority_key_the_next_root_takes_away_is_lack
 ) -> None:
     sealer = await ready(world.sealer(world.member("s", "berlin")))
     project, other = world.project, SigningKey.from_seed(os.urandom(32))
-    now = world.clock.now()
+    now, dropped = world.clock.now(), set[bytes]()
+    sealer.control.on_dropped = dropped.update
     world.tell(project.follow(now, authority_keys=((ED25519, other.public, now + 300 * DAY),)))
     await until(lambda: sealer.control.trouble == renewal._NO_CREDENTIAL)
+    assert dropped == {sealer.store.secrets.identity.member_id}
     assert "authority run" in await sealer.control.renewal.credential_anew()
     project.authority = other
     world.renew(sealer.store, "s", "berlin")

@@ -59,6 +59,7 @@ class Listener:
             project_id=ROOT.project_id,
             may_produce=self._may_produce,
             refuses=lambda member, _made_at: member in self.refused_members,
+            credential_of={each.inbound.member_id: each for each in known}.get,
         )
         self.control: Any = SimpleNamespace(
             trust=trust, sessions={each.inbound.id: each.inbound for each in known}, refused=Counter()
@@ -184,4 +185,16 @@ def test_a_flood_under_one_session_costs_a_few_signatures_only(monkeypatch: pyte
     listener.hear(anna.says(10, 1), *flood)
     assert sum(listener.control.refused.values()) == progress_words._TRIES
     listener.hear(anna.says(20, 200))
+    assert listener.reached == 20
+
+
+def test_words_of_a_member_whom_a_root_took_away_go_unless_it_is_admitted_anew() -> None:
+    anna, thief = Sender(), Sender()
+    listener = Listener(anna)
+    listener.control.sessions[thief.inbound.id] = thief.inbound
+    listener.hear(anna.says(20))
+    listener.hear(thief.says(1 << 40))
+    assert listener.reached == 1 << 40
+    listener.control.on_dropped({anna.inbound.member_id, thief.inbound.member_id})
+    listener.words.judge_again()
     assert listener.reached == 20
