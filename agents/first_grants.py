@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class FirstGrants:
-    """Notes the first grant of each channel to each reader, before it goes out: none is in the cloud and not on record."""
+    """Notes the first grant of each channel to each reader before it goes out, so that none is there unnoted."""
 
     def __init__(self, control: Control) -> None:
         self._control = control

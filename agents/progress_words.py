@@ -74,7 +74,7 @@ class ProgressWords:
                 self._take(session, numbered)
 
     def judge_again(self) -> None:
-        """Take back what was heard of those who are refused by now, or whom a root took away and nobody admitted anew."""
+        """Take back what was heard of who is refused by now, or was taken away by a root and not admitted anew."""
         trust = self._control.trust
         self._dropped -= {member_id for member_id in self._dropped if trust.credential_of(member_id) is not None}
         gone = frozenset(self._dropped)
