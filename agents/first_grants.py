@@ -23,5 +23,5 @@ class FirstGrants:
         for member_id in member_ids:
             if (channel, member_id) not in self._noted:
                 self._noted.add((channel, member_id))
-                fields = {"member_id": member_id.hex(), "name": control.trust.name_of(member_id)}
-                control.trail.note("granted", channel=channel, session=session_id.hex(), **fields)
+                session, who, name = session_id.hex(), member_id.hex(), control.trust.name_of(member_id)
+                control.trail.note("granted", channel=channel, session=session, member_id=who, name=name)

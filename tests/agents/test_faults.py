@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from batch_made import some
 from desk import Desk
-from faults import Faults
+from spoiled_points import Faults
 from in_loop import until
 from world import World, a_world
 
