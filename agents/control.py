@@ -142,7 +142,7 @@ class Control:
         from noticing that its charter is too old.
         """
         async with asyncio.TaskGroup() as loops:
-            for each in (self._weigh_again(), self._judge_again(), self.renewal.keep()):
+            for each in (self._weigh_again(), self._judge_again(), *self.renewal.loops()):
                 loops.create_task(each)
 
     async def _weigh_again(self) -> None:
@@ -164,17 +164,23 @@ class Control:
         any longer then, though the cloud may take it later all the same.
         """
         self.twins.ours(statement)
-        storing = asyncio.ensure_future(
-            self._writer.produce(topic, 0, record_batch(statement, clock.now(), record_key))
-        )
+        loop, looking = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
+
+        def look() -> None:  # at our clock: it counts what a machine slept
+            if until is not None and clock.now() > until:
+                limit.reschedule(loop.time())
+            else:
+                looking[:] = [loop.call_later(_LATE_EVERY, look)]
+
         try:
-            while until is not None and not storing.done():
-                await asyncio.wait({storing}, timeout=_LATE_EVERY)
-                if not storing.done() and clock.now() > until:
-                    raise Refused("the cloud has not acknowledged it in its time")
-            await storing
+            async with asyncio.timeout(None) as limit:
+                look()
+                await self._writer.produce(topic, 0, record_batch(statement, clock.now(), record_key))
+        except TimeoutError:
+            raise Refused("the cloud has not acknowledged it in its time") from None
         finally:
-            storing.cancel()
+            for each in looking:
+                each.cancel()
 
     async def save(self, secrets: Secrets) -> None:
         """Save first, use then: what the disk does not take is tried again, and nothing is used before.

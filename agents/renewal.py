@@ -10,7 +10,7 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sealwire.agents import clock
 from sealwire.agents.writer import Refused, Stopped
@@ -18,7 +18,7 @@ from sealwire.keys import identity, keypackage, request, wire
 from sealwire.keys.restored import restored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from sealwire.agents.control import Control
     from sealwire.agents.settings import Settings
@@ -59,14 +59,12 @@ class Renewal:
         self.trouble = ""
         self.on_identity: Callable[[], None] = lambda: None  # our identity key is another one now
 
-    async def keep(self) -> None:
-        """Renew what is due, and announce again under each newer credential of ours, for ever.
+    def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """Give what renews what is due, and announces again under each newer credential of ours, for ever.
 
         Each by itself: a cloud that takes no request keeps no receiving key from being announced, nor the other way.
         """
-        async with asyncio.TaskGroup() as loops:
-            for each in (self._keep_credential(), self._keep_receiving()):
-                loops.create_task(each)
+        return self._keep_credential(), self._keep_receiving()
 
     async def _keep_credential(self) -> None:
         while True:
@@ -99,7 +97,7 @@ class Renewal:
     async def begin(self) -> None:
         """Make our receiving keys after a start: those that are missing, or all where the vault is an old backup.
 
-        ``keep`` announces them: what was granted before can be opened whether or not the cloud takes that.
+        ``loops`` announce them: what was granted before can be opened whether or not the cloud takes that.
         """
         # Until here nothing was made, and what was erased had ended: but for the credential it is what the vault gave.
         loaded = replace(self._control.secrets, credential=self._loaded)
@@ -128,7 +126,7 @@ class Renewal:
     def admitted(self, identity_replaced: bool) -> None:  # noqa: FBT001
         """Our credential is a newer one: a key package counts under the serial of the newest credential only.
 
-        It is announced by ``keep``: whoever learns must not wait for the cloud to take it.
+        It is announced by ``loops``: whoever learns must not wait for the cloud to take it.
         """
         credential = self._control.credential
         if credential is not None:

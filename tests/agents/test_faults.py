@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from batch_made import some
 from desk import Desk
-from spoiled_points import Faults
 from in_loop import until
+from spoiled_points import Faults
 from world import World, a_world
 
 from sealwire.agents import healer, renewal

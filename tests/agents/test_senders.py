@@ -240,6 +240,7 @@ async def test_a_session_has_no_word_after_its_last(world: World) -> None:
     assert first is not None
     await sealer.side.senders.rotate()  # type: ignore[union-attr]
     await sealer.side.senders.progress.say(first)  # type: ignore[union-attr]  # as one that was about to be said
+    await until(lambda: first.outbound.id in mirror.control.sessions)
     mine = [p for p in said(world, mirror) if p.session_id == first.outbound.id]
     assert mine[-1].final
     assert mine[-1].number == max(p.number for p in mine)
