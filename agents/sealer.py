@@ -111,11 +111,11 @@ class SealWork:
         if not fresh:
             return
         side = self._side
-        known = await side.positions.load([seat.where for seat in fresh])
+        known = await side.positions_of([seat.where for seat in fresh])
         gate = asyncio.Semaphore(_STARTS_AT_ONCE)
 
         async def start(seat: SourceSeat) -> None:
-            position = side.moved.get(seat.where, known.get(seat.where))
+            position = known.get(seat.where)
             # Words that name another topic id are those of a topic that is no more; no words mean unknown, not another.
             if position is not None and side.same_topic(position.metadata, seat.topic_id):
                 seat.sealed_to, seat.log_start, seat.begun = position.offset, False, True
@@ -165,13 +165,14 @@ class SealWork:
         """Give up every partition; ``orderly`` waits for what is in flight, so that the next worker repeats little."""
         for seat in self.seats.values():
             self.sealing.unseat(seat)
-        if orderly and self.sealing.tasks:
+        if not orderly:
+            return
+        if self.sealing.tasks:
             await asyncio.wait(set(self.sealing.tasks), timeout=_CLOSE_WITHIN)
-            for seat in self.seats.values():
-                if seat.begun:
-                    self._side.moved[seat.where] = self.sealing.position(seat)
-        if orderly:
-            self._side.report.left(self.seats.values())
+        for seat in self.seats.values():
+            if seat.begun:  # what was acknowledged since the lane was no longer open did not count as moved
+                self._side.moved[seat.where] = self.sealing.position(seat)
+        self._side.report.left(self.seats.values())
 
 
 def _too_few(route: SealRoute, partition: int, cloud: TopicFacts | None) -> str:

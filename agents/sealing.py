@@ -19,7 +19,7 @@ from sealwire.keys.opening import Caps
 from sealwire.keys.source import TOPIC_ID_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from sealwire.agents.control import Control
     from sealwire.agents.lane import Lane
@@ -46,6 +46,7 @@ class Sealing(Side):
         self.source, self.cloud = source, cloud
         self.budget = source.budget
         self.moved: dict[tuple[str, int], Position] = {}
+        self._positions_turn = asyncio.Lock()
         self.positions = Positions(settings.local, f"sealwire-{settings.identity}", settings.positions_group)
         self.rooms = Rooms(settings.cloud, f"sealwire-{settings.identity}", _WHOLE, _UNASKED_EVERY)
         self.report = Report(watch, self._works)
@@ -75,8 +76,7 @@ class Sealing(Side):
     async def _begun(self, topics: Mapping[str, int]) -> frozenset[str]:
         """Tell of which topics, given with their numbers of partitions, something was sealed here before."""
         asked = [(topic, partition) for topic, count in topics.items() for partition in range(count)]
-        known = await self.positions.load(asked)
-        return frozenset(topic for topic, _partition in {*known, *(self.moved.keys() & set(asked))})
+        return frozenset(topic for topic, _partition in await self.positions_of(asked))
 
     def words(self, topic_id: bytes, *, ends_behind: bool = False) -> str:
         """Return what is committed beside an offset: the ids of topic and cluster, and whether the source went back."""
@@ -133,16 +133,28 @@ class Sealing(Side):
 
     async def commit(self) -> None:
         """Commit what moved since the last time; what a cluster would not take is kept for the next time."""
-        if not self.moved:
-            return
-        moved, self.moved = self.moved, {}
-        try:
-            await self.positions.commit(moved)
-        except (ClusterAway, ClusterRefused, asyncio.CancelledError) as error:
-            self.moved = {**moved, **self.moved}
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            self.say(f"positions cannot be committed: {error}; trying again")
+        async with self._positions_turn:
+            if not self.moved:
+                return
+            moved, self.moved = self.moved, {}
+            try:
+                await self.positions.commit(moved)
+            except (ClusterAway, ClusterRefused, asyncio.CancelledError) as error:
+                self.moved = {**moved, **self.moved}
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                self.say(f"positions cannot be committed: {error}; trying again")
+
+    async def positions_of(self, asked: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Position]:
+        """Load where source partitions were left, with what moved since and is not committed yet.
+
+        In turn with commits: what one of them carries is in neither of the two.
+        """
+        async with self._positions_turn:
+            return {
+                **await self.positions.load(asked),
+                **{each: self.moved[each] for each in asked if each in self.moved},
+            }
 
     def tasks(self) -> list[Any]:
         """Return what runs for as long as the worker does."""

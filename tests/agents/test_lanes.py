@@ -14,12 +14,16 @@ from in_loop import in_loop, until
 from world import LANES, World, a_world, in_world
 
 from sealwire.agents import lanes
+from sealwire.agents.blocking import ClusterAway
 from sealwire.agents.lanes import PassThrough
 from sealwire.agents.mirror import OpenWork
+from sealwire.agents.sealing import Sealing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sealwire.agents.positions import Position
 
 
 @in_world
@@ -55,6 +59,36 @@ async def test_a_revocation_closes_every_lane_and_a_new_assignment_goes_on_where
     world.berlin.send(some(3, 12))
     await until(lambda: len(world.paris.got()) >= 15)
     assert world.paris.got() == some(15)
+    assert mirror.side.counters["duplicates"] == 0
+
+
+@in_world
+async def test_a_lane_that_comes_back_while_its_position_is_on_the_way_seals_nothing_again(world: World) -> None:
+    sealer, mirror = await world.flow()
+    assert isinstance(sealer.side, Sealing)
+    positions, closed, under_way, go = sealer.side.positions, asyncio.Event(), asyncio.Event(), asyncio.Event()
+    commit = positions.commit
+
+    async def slow(moved: dict[tuple[str, int], Position]) -> None:
+        if not closed.is_set():
+            raise ClusterAway("busy")
+        under_way.set()
+        await go.wait()
+        await commit(moved)
+
+    positions.commit = slow  # type: ignore[method-assign]
+    world.berlin.send(some(3))
+    await until(lambda: len(world.paris.got()) == 3)
+    await sealer.lanes.on_revoked()
+    closed.set()
+    await under_way.wait()
+    sealer.assign()
+    for _ in range(20):  # turns for a beginning that does not wait
+        await asyncio.sleep(0)
+    go.set()
+    await until(sealer.seated)
+    world.berlin.send(some(3, 3))
+    await until(lambda: len(world.paris.got()) == 6)
     assert mirror.side.counters["duplicates"] == 0
 
 
