@@ -40,6 +40,15 @@ def hostile_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Coverage would make it last twice as long, and count as covered what no claim is made of."""
+    traced = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(traced)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object) -> None:
     """Add what a worker's runs met."""

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from machine import HostileMachine
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SEED = int(os.environ["SEED"])
 EXAMPLES = int(os.environ.get("EXAMPLES", "600"))
@@ -31,15 +26,6 @@ HOW = settings(
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
-
-
-@pytest.fixture
-def untraced() -> Iterator[None]:
-    """Coverage would make it last twice as long, and count as covered what no claim is made of."""
-    traced = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(traced)
 
 
 @pytest.mark.usefixtures("untraced")

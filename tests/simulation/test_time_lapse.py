@@ -68,6 +68,7 @@ def lapse(seed: int, days: int, monkeypatch: pytest.MonkeyPatch) -> str:
     return WORDS.format(days=days, seconds=seconds, records=records, counts=counts, longest=longest)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("seed", [1])
 def test_months_pass_and_every_record_comes_once_every_rotation_when_due_and_no_secret_stays(
     seed: int, monkeypatch: pytest.MonkeyPatch
