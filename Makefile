@@ -44,11 +44,11 @@ coverage: $(VENV)/.dev ## the tests again, with branch coverage; build/coverage/
 
 simulation: $(VENV)/.dev ## a hostile cloud, killed workers and wrong clocks in virtual time (EXAMPLES=20000, SEED=N, DAYS=90 of a time lapse; ARGS goes to pytest)
 	@echo "simulation: real sealers and mirrors around a cloud that does its worst"
-	@$(if $(SEED),SEED=$(SEED)) $(if $(DAYS),DAYS=$(DAYS)) EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 --dist load tests/simulation $(ARGS)
+	@$(if $(SEED),SEED=$(SEED)) $(if $(DAYS),DAYS=$(DAYS)) EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 --dist load -o faulthandler_timeout=3600 tests/simulation $(ARGS)
 
 hostile: $(VENV)/.dev ## a control log that lies in every way, put to the rules of trust (EXAMPLES=20000; 10 CPU minutes)
 	@echo "hostile: old, forked, withheld, reordered, duplicated and forged statements of every type"
-	@EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 --dist load tests/keys/test_hostile_control.py $(ARGS)
+	@EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -q -n 2 --dist load -o faulthandler_timeout=3600 tests/keys/test_hostile_control.py $(ARGS)
 
 mutants: $(VENV)/.dev ## change each decision on trust, opening and continuity in keys/: does a test fail? (22 CPU minutes; ARGS="keys/cursor.py")
 	@echo "mutants: what decides in keys/ is changed, one thing at a time, and put to its tests"
