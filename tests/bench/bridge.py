@@ -211,6 +211,11 @@ class Bridge:
         # A reader's receiving keys are published by its worker: once, so that there is somebody to seal for.
         with self.worker("open", ["nothing.yet"]) as mirror:
             mirror.wait("the mirror's start", lambda state: bool(state.said.get("ready")))
+            until = time.monotonic() + WAIT_S
+            while not self._receives(IDENTITIES["open"]):
+                if time.monotonic() > until:
+                    message = f"the mirror has announced no receiving keys:\n{mirror.tail()}"
+                    raise BenchFailed(message)
 
     def make(
         self,
@@ -280,6 +285,10 @@ class Bridge:
 
     def _start(self, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", "sealwire.app", *words], stderr=subprocess.DEVNULL)
+
+    def _receives(self, name: str) -> bool:
+        found = json.loads(self._command("members", str(self.node("seal", ["nothing.yet"])), "--json"))["members"]
+        return any(each["name"] == name and each["keys_until_ms"] for each in found)
 
     def _command(self, *words: str) -> bytes:
         command = [sys.executable, "-m", "sealwire.app", *words]

@@ -36,7 +36,7 @@ TOPICS: Final = (*AWAY_TOPICS, "hanging", "ending", "throttled", "large")
 QUOTA: Final = 8_000  # bytes a second: as sealed, the load has some thirty thousand
 NOTICED_WITHIN: Final = 15.0  # seconds that a connection may hang before it is left
 NOTICING: Final = 3.0  # seconds after the begin of an outage, before workers are told to end
-MOST_LINES: Final = 12 + 4 * int(AWAY // 60)  # of a worker, for one outage: its begin, each minute, its end
+MOST_LINES: Final = 15 + 4 * int(AWAY // 60)  # of a worker, for one outage: its begin, its lanes, each minute, its end
 
 
 class Sites(NamedTuple):
