@@ -68,7 +68,7 @@ async def test_what_is_ours_is_written_before_faust_stops_what_is_its_own(monkey
 async def test_giving_lanes_up_waits_for_a_cluster_that_is_away_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sealwire.agents.worker._COMMIT_WITHIN", 0.05)
     moved: dict[Any, Any] = {("orders", 0): 7}
-    side = SimpleNamespace(moved=moved, positions=SimpleNamespace(commit=for_ever))
+    side = SimpleNamespace(moved=moved, positions=SimpleNamespace(commit=for_ever), _positions_turn=asyncio.Lock())
     side.commit = lambda: Sealing.commit(side)
 
     async def revoked() -> None:
