@@ -167,6 +167,7 @@ class Machine(SinkRules, MembershipRules, RuleBasedStateMachine):
         if worker.name.startswith("r"):
             self.run.model.twice = "a mirror runs twice"
         twin = Vault(worker.vault.secrets)
+        self.run.twins.setdefault(worker.name, []).append(twin)
         self.run.begin(worker.name, ahead=worker.process.ahead, vault=twin)
         self.run.reach("snapshot_twice")
         self.run.let(wait)
@@ -283,7 +284,15 @@ class Machine(SinkRules, MembershipRules, RuleBasedStateMachine):
         run.errors()
 
     def _whole(self) -> bool:
-        """Look; whoever ended for good, since its identity was used twice, is started again by a person."""
+        """Look; a person starts again who ended for good, its identity used twice, or has the older vault."""
+        for worker in self.run.alive():
+            control = worker.station.control
+            newer = control.trust.credential_of(control.secrets.identity.member_id)
+            if newer is not None and control.credential is None:
+                vaults = [self.run.vaults[worker.name], *self.run.twins.get(worker.name, ())]
+                if good := [each for each in vaults if each.secrets.is_ours(newer)]:
+                    worker.kill(lose=False)
+                    self.run.begin(worker.name, vault=good[0])
         for name in ("s1", "r1"):
             if not any(each.name == name for each in self.run.alive()):
                 self.run.begin(name)

@@ -226,6 +226,7 @@ class Simulation:
         self.world = SimWorld(self)
         self.workers: list[Worker] = []
         self.vaults: dict[str, Vault] = {}
+        self.twins: dict[str, list[Vault]] = {}  # of machines that were resumed from a snapshot
         self.graves: set[asyncio.Task[Any]] = set()
         self.model = Model(self.world, once=delivery == "exactly-once")
         self.world.broker.once = self.world.own_topics if self.model.once else ()
