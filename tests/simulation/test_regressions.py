@@ -31,7 +31,8 @@ def test_a_worker_gets_ready_though_it_was_told_of_an_end_that_is_not_there() ->
 
 def test_of_two_machines_of_one_identity_the_one_without_its_new_key_says_so_and_a_person_ends_it() -> None:
     with a_run(seed=0) as run:
-        run.freeze(number=0, sends=0, wait=0.0)
+        run.run.do("freeze", 0)
+        run.run.let(0.0)
         run.date_the_charter(wait=0.0)
         run.date_the_charter(wait=0.0)
         run.resume_a_snapshot(number=0, wait=0.0)
