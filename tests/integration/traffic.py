@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -201,7 +201,7 @@ def compare(source: Partitions, sink: Partitions) -> Comparison:
     missing = foreign = disordered = duplicates = 0
     for partition, ours in source.items():
         known, firsts = set(ours), dict[Seen, None]()
-        assert len(known) == len(ours), "the load repeats itself"
+        assert len(known) == len(ours), f"the load repeats itself: {Counter(ours).most_common(3)}"
         for each in sink.get(partition, []):
             if each in firsts:
                 duplicates += 1
@@ -246,7 +246,9 @@ class Load(threading.Thread):
         self._topic, self._rate, self._partitions, self._first = topic, per_second, partitions, first
         settings = {"bootstrap.servers": cluster.bootstrap, "linger.ms": 5, "compression.type": "lz4", "acks": "all"}
         waiting = {"queue.buffering.max.messages": 1_000_000, "log_level": 0}  # its cluster may be away for a while
-        self._producer = Producer({**settings, **waiting, "enable.idempotence": True})
+        # With more in flight librdkafka's idempotent producer may write twice while leaders move (confluentinc/librdkafka#4953).
+        once = {"enable.idempotence": True, "max.in.flight": 1}
+        self._producer = Producer({**settings, **waiting, **once})
         self._ended = threading.Event()
         self.errors: list[str] = []
         self.sent: dict[int, int] = defaultdict(int)
