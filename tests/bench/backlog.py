@@ -18,7 +18,8 @@ LARGE_BYTES: Final = 8_000_000  # a record's value
 PARTITIONS: Final = 3
 _DIFFERENT: Final = 4096  # values that are made; more records repeat them, far apart
 _LARGE: Final = 1_000_000
-_STORED_S: Final = 30.0
+_STILL_S: Final = 10.0
+_ROUNDS: Final = 3
 JAVA_DEFAULT: Final = 16_384  # bytes: batch.size of Java's producer
 
 
@@ -77,19 +78,29 @@ def fill(
             "log_level": 2,
         }
     )
-    for number in range(count):
-        # Runs of records to one partition after the other: batches fill up before their linger is over.
-        partition = number % partitions if small else number * partitions // count
-        producer.produce(topic, values[number % len(values)], partition=partition)
-    left = producer.flush(120)
-    until = time.monotonic() + _STORED_S
-    while not left and (there := stored(bootstrap, topic, partitions)) < count:
-        if time.monotonic() > until:
-            left = count - there
-        time.sleep(0.05)
-    if left:
-        message = f"{left} records of {topic} were not stored"
+    missing = count
+    for _ in range(_ROUNDS):
+        for number in range(missing):
+            # Runs of records to one partition after the other: batches fill up before their linger is over.
+            partition = number % partitions if small else number * partitions // missing
+            producer.produce(topic, values[number % len(values)], partition=partition)
+        left = producer.flush(120)
+        missing = count - _await_stored(bootstrap, topic, partitions, count)
+        if left or missing <= 0 or not small:  # what nobody confirms may get lost: then its like is sent
+            break
+    if left or missing > 0:
+        message = f"{left or missing} records of {topic} were not stored"
         raise RuntimeError(message)
+
+
+def _await_stored(bootstrap: str, topic: str, partitions: int, count: int) -> int:
+    """Wait until a topic has so many records, or gets no more of them; give how many it has."""
+    there, since = -1, time.monotonic()
+    while there < count and time.monotonic() < since + _STILL_S:
+        if (now := stored(bootstrap, topic, partitions)) != there:
+            there, since = now, time.monotonic()
+        time.sleep(0.05)
+    return there
 
 
 def fill_large(bootstrap: str, topic: str, each: int, partitions: int) -> None:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 
 from confluent_kafka.admin import AdminClient
 from kafka_cluster import KafkaCluster, start_together
-from measure import cpu_seconds, peak_mb
+from measure import Spent, cpu_seconds, peak_mb
 
 from sealwire.app.config import require
 from sealwire.app.up import workers
@@ -139,6 +139,12 @@ class Worker:
         message = f"{what} did not come within {within_s:.0f} s: {state and state.said}\n{self.tail()}"
         raise BenchFailed(message)
 
+    def moved(self, topic: str, count: int) -> Spent:
+        """Follow it from a tenth of a topic to its acknowledged end."""
+        begun = self.wait("the first tenth", lambda state: state.records >= count // 10, every_s=0.02)
+        ended = self.wait("the end", lambda state: state.settled(topic) >= count)
+        return Spent(count - begun.records, ended.cpu_s - begun.cpu_s, ended.at_s - begun.at_s, self.peak_mb)
+
     def tail(self) -> str:
         """Return the last lines of its log."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
@@ -171,6 +177,7 @@ class Bridge:
         self._ports = {way: _free_port() for way in SITES}
         self._runs = 0
         self._delivery = "exactly-once"
+        self._readers: tuple[str, ...] | None = None
 
     def __enter__(self) -> Self:
         """Start everything but the workers."""
@@ -247,11 +254,16 @@ class Bridge:
         """Have mirrors started from now on deliver `exactly-once`, as by default, or `at-least-once`."""
         self._delivery = delivery
 
+    def grant(self, readers: tuple[str, ...] | None) -> None:
+        """Have sealers started from now on grant their sessions to these alone, or to all that the charter allows."""
+        self._readers = readers
+
     def node(self, way: Direction, topics: Sequence[str]) -> Path:
         """Write the YAML of one site for these topics."""
         site = SITES[way]
+        veto = "" if self._readers is None else f", readers: [{', '.join(self._readers)}]"
         lines = [
-            f"  - {{channel: {CHANNEL}, seal: {topic}, to: {cloud_topic(topic)}, compress: none}}"
+            f"  - {{channel: {CHANNEL}, seal: {topic}, to: {cloud_topic(topic)}, compress: none{veto}}}"
             if way == "seal"
             else f"  - {{channel: {CHANNEL}, open: {cloud_topic(topic)}, to: {topic}, delivery: {self._delivery}}}"
             for topic in topics

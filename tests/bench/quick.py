@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from backlog import KINDS, PARTITIONS, Kind, fill
-from bridge import Bridge, Worker, cloud_topic
+from bridge import Bridge, cloud_topic
 from measure import Spent, median
 from peer import mirror_maker
 
@@ -125,12 +125,12 @@ def _measure(bridge: Bridge, figures: Figures, kind: Kind, repeat: int, count: i
     figures.add(f"R {kind.name}", reference, reference, polled)
     figures.add(f"R {kind.name} one by one", polled, reference, polled)
     with bridge.worker("seal", [topic]) as sealer:
-        sealed = _moved(sealer, topic, count)
+        sealed = sealer.moved(topic, count)
     figures.add(f"seal {kind.name}", sealed, reference, polled)
     if not kind.max_bytes:  # else batches are made anew
         figures.stored.append(bridge.stored(bridge.cloud, cloud_topic(topic)) / bridge.stored(bridge.source, topic))
     with bridge.worker("open", [topic]) as mirror:
-        opened = _moved(mirror, topic, count)
+        opened = mirror.moved(topic, count)
     figures.add(f"mirror {kind.name}", opened, reference, polled)
     words = f"{topic}: R {reference.per_cpu_s:,.0f}, seal {sealed.per_cpu_s:,.0f}, mirror {opened.per_cpu_s:,.0f}"
     if faust:
@@ -143,13 +143,6 @@ def _measure(bridge: Bridge, figures: Figures, kind: Kind, repeat: int, count: i
         words += f", MirrorMaker 2 in plaintext {copied.per_cpu_s:,.0f}"
     _say(f"{words} records per CPU second")
     bridge.drop([topic])
-
-
-def _moved(worker: Worker, topic: str, count: int) -> Spent:
-    """Follow a worker from a tenth of the topic to its acknowledged end."""
-    begun = worker.wait("the first tenth", lambda state: state.records >= count // 10, every_s=0.02)
-    ended = worker.wait("the end", lambda state: state.settled(topic) >= count)
-    return Spent(count - begun.records, ended.cpu_s - begun.cpu_s, ended.at_s - begun.at_s, worker.peak_mb)
 
 
 def _reference(bridge: Bridge, topic: str, count: int, at_once: int) -> Spent:
