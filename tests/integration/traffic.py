@@ -246,7 +246,7 @@ class Load(threading.Thread):
         self._topic, self._rate, self._partitions, self._first = topic, per_second, partitions, first
         settings = {"bootstrap.servers": cluster.bootstrap, "linger.ms": 5, "compression.type": "lz4", "acks": "all"}
         waiting = {"queue.buffering.max.messages": 1_000_000, "log_level": 0}  # its cluster may be away for a while
-        # With more in flight librdkafka's idempotent producer may write twice while leaders move (confluentinc/librdkafka#4953).
+        # With more in flight librdkafka may write twice while leaders move (confluentinc/librdkafka#4953).
         once = {"enable.idempotence": True, "max.in.flight": 1}
         self._producer = Producer({**settings, **waiting, **once})
         self._ended = threading.Event()
