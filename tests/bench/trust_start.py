@@ -3,7 +3,7 @@
     python tests/bench/trust_start.py [live members] [members that left]
 
 Each member has a credential and a key package of 29 windows (35 kB), handed on 16 MB at a time as a worker does.
-No Kafka takes part: what is measured is keys/ alone, on two threads.
+No Kafka takes part: what is measured is keys/ alone, on two threads, under the worker's settings of the collector.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "keys"))
 
 from statement_world import ANNA, AUTHORITY, BERT, DAY, NOW, PROJECT, ROOT, Draws
 
+from sealwire.agents import garbage
 from sealwire.agents.proving import verify_many
 from sealwire.keys import credential, grant, identity, keypackage, wire
 from sealwire.keys.keypackage import KeyPackageFields
@@ -61,6 +62,7 @@ def fetched(log: Iterator[bytes]) -> Iterator[list[bytes]]:
 
 def main(live: int, left: int) -> None:
     """Measure, and say what came of it."""
+    garbage.begin()  # as a worker does first of all
     trust, count, spent, wall = Trust.begin(ANNA.secrets, NOW), 0, 0.0, 0.0
     log = (
         each
