@@ -41,14 +41,17 @@ class Known:
         """Accept it, know it already, let it wait, skip or refuse it; what waits is judged again after what counts."""
         try:
             type_of(octets)
-            if octets[2] not in RULED or octets[3] != 1:
-                return "skipped"
+        except Refused as refused:
+            return "skipped" if str(refused) == "unknown-type" else f"reject {refused}"
+        if octets[2] not in RULED or octets[3] != 1:
+            return "skipped"
+        try:
             it = read(octets, None, None if octets[2] == ROOT else self.judge.project, rules=False)
             rule = getattr(self, "_" + it.name.replace(" ", "_"))
             answer = "accept" if rule(octets, it) else "known"
         except Refused as refused:
             self.waiting.pop(octets, None)
-            return "skipped" if str(refused) == "unknown-type" else f"reject {refused}"
+            return f"reject {refused}"
         except Waits as waits:
             known = self.waiting.get(octets) == str(waits)
             self.waiting[octets] = str(waits)

@@ -70,3 +70,15 @@ def test_statements_in_any_order_are_believed_and_refused_alike(path: str, more:
         assert first.learn(statement) == word
     refusal = second.holds(now)
     assert first.holds() == (None if refusal is None else refusal.reason.value)
+
+
+def test_a_credential_of_an_unknown_type_inside_a_session_is_refused_where_such_a_statement_alone_is_skipped() -> None:
+    vector = VECTORS[READERS[0]]
+    session = vector_file.load()["session/good.txt"].octets("statement")
+    inside = session.index(b"SW", 2) + 2
+    first = Known(opener.judge_of(opener.parse(vector.render())), vector.octets("me"))
+    second = Trust(root.trusted(vector.octets("root")), me=vector.octets("me"))
+    for at, words in ((inside, "reject unknown-type"), (2, "skipped")):
+        statement = session[:at] + b"\x7f" + session[at + 1 :]
+        assert learn(second, statement, vector.number("now"))[1] == words
+        assert first.learn(statement) == words
