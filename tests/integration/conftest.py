@@ -29,6 +29,7 @@ TOPICS: Final = (
     "neighbour",
     "moving",
     "audited",
+    "watched",
 )
 
 

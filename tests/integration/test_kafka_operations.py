@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from conftest import Bridge, Clusters
     from kafka_world import Node
 
-TOPIC = "calm"
+TOPIC = "watched"
 COUNT = 90
 
 
