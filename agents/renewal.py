@@ -41,6 +41,11 @@ _NOT_TAKEN = "the cloud does not take our receiving keys, so nobody wraps for th
 _ASKED = "asked for; the authority has not answered yet, and it counts as soon as it does"
 
 
+def package_key(member_id: bytes) -> bytes:
+    """Give the record key of a member's key package on the control topic."""
+    return b"keys/" + member_id.hex().encode()
+
+
 class Renewal:
     """Keeps the credential, the identity key and the receiving keys of one worker. ``trouble`` says what is lacking.
 
@@ -238,7 +243,7 @@ class Renewal:
         if lacking := self._lacking():
             return self._troubled(lacking)
         if package is not None:
-            key = b"keys/" + control.secrets.identity.member_id.hex().encode()
+            key = package_key(control.secrets.identity.member_id)
             try:
                 await control.publish(self._settings.control_topic, package, key)
             except (Refused, Stopped) as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
 
+from sealwire.agents.renewal import package_key
 from sealwire.agents.topic_names import project_topics
 from sealwire.app.office import member_key
 from sealwire.app.project import now_ms, open_project
@@ -37,7 +38,7 @@ def admit(project_directory: Path, bootstrap: str, count: int) -> None:
             who, credential.read(admitted, project.root, now), project.id, (), now, os.urandom
         )
         producer.produce(control, admitted, member_key(who.member_id))
-        producer.produce(control, package, b"keys/" + who.member_id.hex().encode())
+        producer.produce(control, package, package_key(who.member_id))
     if left := producer.flush(60):
         message = f"{left} statements of new members were not stored"
         raise RuntimeError(message)

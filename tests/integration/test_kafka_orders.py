@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from kafka_world import await_, sealwire
-from traffic import await_count, read_all
+from traffic import await_count, fill, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,13 +25,6 @@ pytestmark = pytest.mark.kafka
 TOPIC = "minutes"
 
 
-def fill(cluster: KafkaCluster, first: int, after: int) -> None:
-    producer = Producer({"bootstrap.servers": cluster.bootstrap, "linger.ms": 0, "batch.num.messages": 10})
-    for n in range(first, after):
-        producer.produce(TOPIC, b"record %d" % n, b"%d" % n, 0)
-    assert producer.flush(30) == 0
-
-
 def delete_before(cluster: KafkaCluster, topic: str, offset: int) -> None:
     """Have a cluster lose what lies before an offset (-1: all that is there)."""
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
@@ -41,7 +34,7 @@ def delete_before(cluster: KafkaCluster, topic: str, offset: int) -> None:
 
 def values(cluster: KafkaCluster) -> list[int]:
     """The numbers of the records that stand at the sink, in order."""
-    return [int(each.value.split()[1]) for each in read_all(cluster, TOPIC)[0]]
+    return [int(each.value) for each in read_all(cluster, TOPIC)[0]]
 
 
 def held(mirror: Node) -> list[dict[str, Any]]:
@@ -73,16 +66,16 @@ def test_what_is_gone_at_cloud_and_source_is_named_and_passed_when_a_person_says
     mirror.start(ready=False)
     sealer.start()
     mirror.await_ready()
-    fill(clusters.source, 0, 100)
+    fill(clusters.source, TOPIC, 0, 100)
     await_count(clusters.sink, TOPIC, 100)
     await_(lambda: mirror.rows(TOPIC).get(0, {}).get("cursor") == 100, "the cursor at 100")
     mirror.up.stop()
 
-    fill(clusters.source, 100, 200)
+    fill(clusters.source, TOPIC, 100, 200)
     await_(lambda: sealer.rows(TOPIC).get(0, {}).get("position") == 200, "all of it sealed")
     delete_before(clusters.cloud, world.cloud_topic(TOPIC), -1)
     delete_before(clusters.source, TOPIC, 200)
-    fill(clusters.source, 200, 300)
+    fill(clusters.source, TOPIC, 200, 300)
     mirror.start()
     await_(lambda: mirror.rows(TOPIC).get(0, {}).get("state") in {"waiting", "held"}, "a gap that shows")
     assert values(clusters.sink) == list(range(100))
@@ -95,6 +88,6 @@ def test_what_is_gone_at_cloud_and_source_is_named_and_passed_when_a_person_says
     sealwire("accept-gap", mirror.file, "--channel", TOPIC, "--why", "once more", "--yes", code=1)
 
     mirror.kill_worker()
-    fill(clusters.source, 300, 310)
+    fill(clusters.source, TOPIC, 300, 310)
     await_count(clusters.sink, TOPIC, 210)
     assert set(values(clusters.sink)) == {*range(100), *range(200, 310)}

@@ -7,29 +7,21 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from kafka_world import await_, sealwire
-from traffic import await_count, read_all
+from traffic import await_count, fill, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Clusters
-    from kafka_cluster import KafkaCluster
     from kafka_world import World
 
 pytestmark = pytest.mark.kafka
 
 TOPIC = "crates"
-
-
-def fill(cluster: KafkaCluster, first: int, after: int) -> None:
-    producer = Producer({"bootstrap.servers": cluster.bootstrap, "linger.ms": 0, "batch.num.messages": 10})
-    for n in range(first, after):
-        producer.produce(TOPIC, b"%d" % n, b"%d" % n, 0)
-    assert producer.flush(30) == 0
 
 
 def told(file: Path, *words: str) -> dict[str, Any]:
@@ -61,11 +53,11 @@ def test_the_provenance_of_what_is_at_the_sink_is_told_by_member_without_the_clo
     mirror.start(ready=False)
     first.start()
     mirror.await_ready()
-    fill(clusters.source, 0, 100)
+    fill(clusters.source, TOPIC, 0, 100)
     await_count(clusters.sink, TOPIC, 100)
     first.up.stop()
     second.start()
-    fill(clusters.source, 100, 250)
+    fill(clusters.source, TOPIC, 100, 250)
     await_count(clusters.sink, TOPIC, 250)
     await_(lambda: mirror.rows(TOPIC).get(0, {}).get("cursor") == 250, "the cursor at 250")
 
@@ -93,7 +85,7 @@ def test_the_provenance_of_what_is_at_the_sink_is_told_by_member_without_the_clo
     lanes = range(len(admin.list_topics(ledger, timeout=30).topics[ledger].partitions))
     for answer in admin.delete_records([TopicPartition(ledger, lane, -1) for lane in lanes]).values():
         answer.result(30)
-    fill(clusters.source, 250, 260)
+    fill(clusters.source, TOPIC, 250, 260)
     await_count(clusters.sink, TOPIC, 260)
     after = told(alone, ids["second"])
     assert after["delivered"][0]["source_offsets"][0] == 250

@@ -238,6 +238,14 @@ def await_whole(source: KafkaCluster, sink: KafkaCluster, topic: str, within: fl
         time.sleep(0.5)
 
 
+def fill(cluster: KafkaCluster, topic: str, first: int, after: int) -> None:
+    """Produce records of these numbers to the one partition of a topic, at most ten a batch."""
+    producer = Producer({"bootstrap.servers": cluster.bootstrap, "linger.ms": 0, "batch.num.messages": 10})
+    for number in range(first, after):
+        producer.produce(topic, b"%d" % number, b"%d" % number, 0)
+    assert producer.flush(30) == 0
+
+
 class Load(threading.Thread):
     """Records to every partition of a topic, some thousands a second, until it is told to stop."""
 
