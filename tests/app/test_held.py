@@ -77,7 +77,7 @@ class Site:
             'cloud: {bootstrap: "cloud.example:9092", broker: embedded}\n'
             "mappings:\n  - {channel: orders, open: acme.orders, to: orders}\n"
         )
-        self.producer = Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 0})
+        self.producer = Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 0, "log_level": 0})
         plans = [
             TopicPlan(self.topic("cursors"), 2),
             *(TopicPlan(self.topic(each), 1) for each in ("orders", "quarantine")),

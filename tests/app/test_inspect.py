@@ -242,6 +242,6 @@ def test_the_command_shows_an_envelope_from_a_broker_with_and_without_an_identit
 
 
 def _publish_to_partition(broker: EmbeddedBroker, value: bytes, partition: int) -> None:
-    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "log_level": 0})
     producer.produce(TOPIC, value, partition=partition)
     assert producer.flush(10) == 0
