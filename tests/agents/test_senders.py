@@ -124,11 +124,9 @@ async def test_a_session_whose_sender_was_admitted_by_a_key_that_a_root_takes_aw
     world.tell(project.follow(now, authority_keys=both[1:], distrusted=((former.public, 0),)))
     world.renew(sealer.store, "s1", "berlin")
     control.show()
+    await until(lambda: (after := current(sealer)) is not None and after.outbound.id != before.outbound.id)
     world.berlin.send(some(5))
     await until(lambda: len(world.paris.got()) == 5)
-    after = current(sealer)
-    assert after is not None
-    assert after.outbound.id != before.outbound.id
 
 
 @in_world
