@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import sys
@@ -17,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import registry as registries
 from registry import BERLIN, DAY, HOUR, Desk
 
-from sealwire.app import backup, catchup, office
+from sealwire.app import backup, catchup, keyfiles, office
 from sealwire.app import project as projects
 from sealwire.app.authority import Authority
 from sealwire.app.books import RESTORED
@@ -29,6 +30,7 @@ from sealwire.app.faults import Failure
 from sealwire.app.office import CHARTER_KEY, member_key
 from sealwire.keys import charter as charters
 from sealwire.keys import credential as credentials
+from sealwire.keys import keypackage as keypackages
 from sealwire.keys import request as requests
 from sealwire.keys.charter import BUILT_IN, Refusal
 from sealwire.keys.credential import Credential
@@ -111,6 +113,40 @@ def test_a_backup_has_books_keys_and_roots_and_no_secret_in_the_clear(tmp_path: 
     assert not (tmp_path / "again/root.key").exists()
     for name in ("authority.key", "books.sqlite"):
         assert (tmp_path / "again" / name).stat().st_mode & 0o077 == 0
+
+
+def test_a_thief_of_the_directory_or_of_an_opened_backup_has_the_authoritys_key_and_no_other_secret(
+    tmp_path: Path, words: Custody
+) -> None:
+    """A member's secrets never leave its site, a ticket is kept without its seed, and the root keys lie elsewhere."""
+    desk = registries.make(tmp_path / "acme", root_keys=3)
+    roots = [keyfiles.read_signing_key(file) for file in sorted((tmp_path / "acme").glob("root-*.key"))]
+    for file in (tmp_path / "acme").glob("root-*.key"):
+        file.rename(tmp_path / file.name)
+    ticket, member = desk.ticket(), desk.identity()
+    request = requests.ask(desk.ticket(), member, "consumer1", desk.now)
+    credential = desk.read(request, desk.decide(request))
+    assert isinstance(credential, Credential)
+    desk.renew(member, credential)
+    held, package = keypackages.renew(member, credential, credential.project_id, (), desk.now, os.urandom)
+    assert package is not None
+    desk.log.publish(desk.control, b"", package)
+    desk.run_once()
+    backup.write(desk.authority.project, tmp_path / "backup", words, desk.now)
+    backup.restore(tmp_path / "backup", tmp_path / "again", words)
+    secrets = [member.signing.seed, ticket.seed, *(root.seed for root in roots)]
+    secrets += [each.receiving.seed for each in held]
+    assert len(secrets) > 5
+    for directory in (tmp_path / "acme", tmp_path / "again"):
+        content = b"".join(file.read_bytes() for file in sorted(directory.iterdir()))
+        own = desk.authority.project.authority_key().seed
+        assert any(form in content for form in forms(own))
+        assert not [form for secret in secrets for form in forms(secret) if form in content]
+
+
+def forms(secret: bytes) -> tuple[bytes, ...]:
+    """How a file may hold a secret."""
+    return secret, secret.hex().encode(), base64.b64encode(secret).rstrip(b"=")
 
 
 def test_a_backup_taken_while_books_are_written_is_whole(tmp_path: Path, words: Custody) -> None:
