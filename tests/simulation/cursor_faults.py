@@ -15,10 +15,11 @@ from sealwire.agents.header import read_header
 from sealwire.agents.settings import Cluster as Address
 from sealwire.app import site
 from sealwire.app.faults import Failure
+from sealwire.keys.landmark import BEGUN_KEY
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from sim_kafka import Log
     from simulation import Simulation
@@ -58,13 +59,22 @@ def restored_cursors(run: Simulation, dice: random.Random) -> None:
     for log in _logs(run):
         headers = [read_header(batch) for batch in log.batches]
         ends = [at for at, header in enumerate(headers, 1) if header.control or not header.transactional]
-        log.batches = _ended(log.batches[: dice.choice(ends[-6:])])
+        committed = {id(batch) for batch in log.committed()}
+        known = [at for at in ends if _begin(each for each in _ended(log.batches[:at]) if id(each) in committed)]
+        if not known:
+            continue
+        log.batches = _ended(log.batches[: dice.choice(known[-6:])])
         log.open.clear()
         log.end = read_header(log.batches[-1]).last_offset + 1
         log.aborts = [each for each in log.aborts if each[2] < log.end]
         log.pending.append("restored_cursors")
     for number in range(LANES):
         run.world.broker.forget((CURSORS, number))
+
+
+def _begin(batches: Iterable[bytes]) -> bool:
+    """Tell whether these say where the cursors begin: where none does, they are lost, which is another fault."""
+    return any(each.record_key == BEGUN_KEY for batch in batches for each in records.read(memoryview(batch)))
 
 
 def _ended(batches: list[bytes]) -> list[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faults_of_offsets import Lie
 from machine import HostileMachine
@@ -43,3 +43,12 @@ def test_of_two_machines_of_one_identity_the_one_without_its_new_key_says_so_and
         run.rotate(number=0, wait=0.0, what="identity")
         run.date_the_charter(wait=0.0)
         run.date_the_charter(wait=0.0)
+
+
+def test_cursors_that_somebody_cut_behind_a_restoration_that_came_to_nothing_go_on() -> None:
+    run: Any
+    with a_run(seed=0) as run:
+        run.timed_out_transaction(number=0, sends=1)
+        run.lost_cursors(number=0, sends=1)
+        run.restored_cursors(number=32768, sends=1)
+        run.timed_out_transaction(number=0, sends=1)
