@@ -358,6 +358,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         (lanes, "_TICK_EVERY", 0.03),
         (lanes, "_AGAIN_AFTER", 0.02),
         (lanes, "_TABLE_EVERY", 0.02),
+        (lanes, "_NOT_OURS_FOR", 1.0),
         (senders, "_LOOK_EVERY", 0.05),
         (senders, "_TRY_AGAIN", 0.05),
         (own_progress, "_PROGRESS_EVERY", 0.1),
