@@ -31,6 +31,7 @@ class Follower:
             "group.id": "independent-reader",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,  # the end of a partition is told by an answer without records
             "auto.offset.reset": "error",
             "isolation.level": isolation,
             "queued.max.messages.kbytes": 65536,

@@ -156,6 +156,7 @@ def read(cluster: KafkaCluster, size: Size) -> dict[tuple[str, int], Partition]:
             "group.id": "fleet-reader",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,  # the end of a partition is told by an answer without records
             "isolation.level": "read_committed",
             "queued.max.messages.kbytes": 65536,
             "log_level": 0,

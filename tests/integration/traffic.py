@@ -36,6 +36,7 @@ def read_all(cluster: KafkaCluster, topic: str, *, raw: bool = False) -> dict[in
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
         "enable.partition.eof": True,
+        "fetch.wait.max.ms": 10,  # the end of a partition is told by an answer without records
         "fetch.message.max.bytes": 20 << 20,
         "receive.message.max.bytes": 100 << 20,
         "log_level": 0,
@@ -86,6 +87,7 @@ def count_of(cluster: KafkaCluster, topic: str) -> int:
         "group.id": "counter",
         "enable.auto.commit": False,
         "enable.partition.eof": True,
+        "fetch.wait.max.ms": 10,  # the end of a partition is told by an answer without records
         "fetch.message.max.bytes": 20 << 20,
         "receive.message.max.bytes": 100 << 20,
         "log_level": 0,
