@@ -181,7 +181,7 @@ class Renewal:
     async def _look_at_credential(self) -> None:
         """Ask for what is due, every hour until it is there; the control topic brings the answer."""
         secrets, credential, now = self._control.secrets, self._control.credential, clock.now()
-        if lacking := self._lacking():
+        if lacking := self.lacking():
             self._troubled(lacking)
         elif self.trouble in (_NO_CREDENTIAL, _FOREIGN_KEY):
             self.trouble = ""
@@ -208,7 +208,7 @@ class Renewal:
                 await control.save(control.secrets.followed_by(following))
         credential = control.credential
         if credential is None:
-            return self._troubled(self._lacking())
+            return self._troubled(self.lacking())
         _log.info("asking for a credential of our next identity key")
         return await self._ask(request.ask_replacement(former, following, credential, clock.now()))
 
@@ -218,7 +218,7 @@ class Renewal:
             return await self._replace_identity(by_itself=True)  # its credential renews as well
         credential = control.credential
         if credential is None:
-            return self._troubled(self._lacking())
+            return self._troubled(self.lacking())
         _log.info("asking for the next credential")
         return await self._ask(request.ask_renewal(control.secrets.identity, credential, clock.now()))
 
@@ -240,7 +240,7 @@ class Renewal:
         """Save the receiving keys that are missing, then announce them; say in words why they are not, or ""."""
         control = self._control
         package = await self._make(always=always, anew=anew)
-        if lacking := self._lacking():
+        if lacking := self.lacking():
             return self._troubled(lacking)
         if package is not None:
             key = package_key(control.secrets.identity.member_id)
@@ -268,7 +268,7 @@ class Renewal:
                 await control.save(control.secrets.holding(held))
             return package
 
-    def _lacking(self) -> str:
+    def lacking(self) -> str:
         """Say why there is no credential of ours to sign under; empty where there is one."""
         control = self._control
         if control.credential is not None:

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 _LOOK_EVERY = 10.0  # seconds; news of members are looked at at once
 _TRY_AGAIN = 2.0  # seconds after a session that the cloud would not take
 _HOLDS = "no reader is enrolled for this channel: sealing holds, the source keeps the data"
-_NO_CREDENTIAL = "our own credential has ended or is lacking: the authority makes the next (sealwire authority run)"
+_ENDED = "our own credential has ended: the authority makes the next (sealwire authority run)"
 _REFUSED = "a reader may read no more: a new session begins without it"
 _FEWER = "its readers change with its topics: a new session begins"
 
@@ -75,7 +75,8 @@ class Senders:
 
     def lacks(self) -> bool:
         """Tell whether statements are missed that may long be in the cloud: of a reader, or of ourselves."""
-        return any(why in (_HOLDS, _NO_CREDENTIAL) for why in self.why.values())
+        waits = any(self.why.values())
+        return _HOLDS in self.why.values() or (waits and self._credential() is None)
 
     # News
 
@@ -175,9 +176,9 @@ class Senders:
                 self.backfill.nobody(channel)
                 self._end(channel, _HOLDS)
                 return True
-            credential = self._control.credential
-            if credential is None or not credential.valid_at(clock.now()):
-                self._end(channel, _NO_CREDENTIAL)
+            credential = self._credential()
+            if credential is None:
+                self._end(channel, self._control.renewal.lacking() or _ENDED)
                 return True
             if not self._due(channel, readers, credential):
                 return True
@@ -188,6 +189,11 @@ class Senders:
                 _log.warning("%s: %s", channel, self.why[channel])
                 return False
             return True
+
+    def _credential(self) -> Credential | None:
+        """Our own credential, where there is one that counts now."""
+        credential = self._control.credential
+        return credential if credential is not None and credential.valid_at(clock.now()) else None
 
     def _due(self, channel: str, readers: Readers, credential: Credential) -> bool:
         sending = self._sending.get(channel)

@@ -260,6 +260,7 @@ async def test_a_vault_of_before_the_replacement_is_noticed_and_makes_nothing(wo
     assert told.startswith("our credential names an identity key that is not in this vault")  # from the first word on
     assert told == again.control.renewal.trouble
     assert again.side.senders.current("orders") is None  # type: ignore[union-attr]
+    await until(lambda: again.side.senders.waits_for("orders") == told)  # type: ignore[union-attr]
 
 
 @in_world
