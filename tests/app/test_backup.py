@@ -120,8 +120,9 @@ def test_a_thief_of_the_directory_or_of_an_opened_backup_has_the_authoritys_key_
 ) -> None:
     """A member's secrets never leave its site, a ticket is kept without its seed, and the root keys lie elsewhere."""
     desk = registries.make(tmp_path / "acme", root_keys=3)
-    roots = [keyfiles.read_signing_key(file) for file in sorted((tmp_path / "acme").glob("root-*.key"))]
-    for file in (tmp_path / "acme").glob("root-*.key"):
+    roots = []
+    for file in sorted((tmp_path / "acme").glob("root-*.key")):
+        roots.append(keyfiles.read_signing_key(file))
         file.rename(tmp_path / file.name)
     ticket, member = desk.ticket(), desk.identity()
     request = requests.ask(desk.ticket(), member, "consumer1", desk.now)
@@ -137,9 +138,9 @@ def test_a_thief_of_the_directory_or_of_an_opened_backup_has_the_authoritys_key_
     secrets = [member.signing.seed, ticket.seed, *(root.seed for root in roots)]
     secrets += [each.receiving.seed for each in held]
     assert len(secrets) > 5
+    own = desk.authority.project.authority_key().seed
     for directory in (tmp_path / "acme", tmp_path / "again"):
         content = b"".join(file.read_bytes() for file in sorted(directory.iterdir()))
-        own = desk.authority.project.authority_key().seed
         assert any(form in content for form in forms(own))
         assert not [form for secret in secrets for form in forms(secret) if form in content]
 

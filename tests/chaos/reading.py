@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from checker import NO_NUMBER, Log, Reading, Where
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
-from traffic import taken
+from confluent_kafka import KafkaError, Message, TopicPartition
+from traffic import reader, taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,28 +25,22 @@ class Follower:
     def __init__(self, cluster: KafkaCluster, places: Sequence[Where], isolation: str) -> None:
         self.logs = {place: Log() for place in places}
         self._next = dict.fromkeys(places, 0)
-        self._name, self._isolation = cluster.name, isolation
+        self._cluster = cluster
         self._settings = {
-            "bootstrap.servers": cluster.bootstrap,
-            "group.id": "independent-reader",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 10,  # the end of a partition is told by an answer without records
             "auto.offset.reset": "error",
             "isolation.level": isolation,
             "queued.max.messages.kbytes": 65536,
-            "log_level": 0,
         }
 
     def read_on(self) -> int:
         """Read to the present ends; how many records there are by now."""
         open_ones = set(self.logs)
-        consumer = Consumer(self._settings)
+        consumer = reader(self._cluster, self._settings)
         try:
             consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
             while open_ones:
                 messages = taken(consumer, _WITHIN)
-                assert messages, f"{self._name} cannot be read to its end: {sorted(open_ones)[:5]}"
+                assert messages, f"{self._cluster.name} cannot be read to its end: {sorted(open_ones)[:5]}"
                 for message in messages:
                     self._take(message, open_ones)
         finally:
@@ -66,7 +60,7 @@ class Follower:
         elif error.code() == KafkaError._PARTITION_EOF or error.code() in _NOT_THERE:
             open_ones.discard(place)
         else:
-            raise AssertionError(f"{self._name}, {topic}[{partition}]: {error}")
+            raise AssertionError(f"{self._cluster.name}, {topic}[{partition}]: {error}")
 
 
 def told(message: Message) -> tuple[int, int]:

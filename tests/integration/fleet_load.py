@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from traffic import taken
+from confluent_kafka import Message, Producer, TopicPartition
+from traffic import reader, taken
 
 if TYPE_CHECKING:
     from kafka_cluster import KafkaCluster
@@ -150,18 +150,7 @@ class Partition:
 
 def read(cluster: KafkaCluster, size: Size) -> dict[tuple[str, int], Partition]:
     """Read all partitions to their present ends."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": cluster.bootstrap,
-            "group.id": "fleet-reader",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 10,  # the end of a partition is told by an answer without records
-            "isolation.level": "read_committed",
-            "queued.max.messages.kbytes": 65536,
-            "log_level": 0,
-        }
-    )
+    consumer = reader(cluster, {"queued.max.messages.kbytes": 65536})
     found = {place: Partition() for place in size.places}
     open_ones = set(found)
     try:

@@ -8,14 +8,20 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 from matrix_records import canonical
+from traffic import reader
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
     from kafka_cluster import KafkaCluster
 
 READ_WITHIN: Final = 120.0
+_SETTINGS: Final = {
+    "auto.offset.reset": "earliest",
+    "fetch.message.max.bytes": 16 << 20,
+    "receive.message.max.bytes": 200 << 20,
+}
 
 
 @dataclass
@@ -50,26 +56,9 @@ def canonical_of(message: Message) -> bytes:
     return canonical(timestamp, message.key(), message.value(), headers)  # type: ignore[arg-type]
 
 
-def reader(cluster: KafkaCluster) -> Consumer:
-    return Consumer(
-        {
-            "bootstrap.servers": cluster.bootstrap,
-            "group.id": "matrix-reader",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 10,  # the end of a partition is told by an answer without records
-            "fetch.message.max.bytes": 16 << 20,
-            "receive.message.max.bytes": 200 << 20,
-            "log_level": 0,
-        }
-    )
-
-
 def read(cluster: KafkaCluster, topic: str) -> dict[int, Reading]:
     """Read a topic from its log start to where a read_committed reader ends now; {} when it is not there."""
-    consumer = reader(cluster)
+    consumer = reader(cluster, _SETTINGS)
     try:
         shown = consumer.list_topics(topic, timeout=20).topics[topic]
         if shown.error is not None:
@@ -104,7 +93,7 @@ def differing(source: dict[int, Reading], sink: dict[int, Reading]) -> dict[int,
 
 def show(cluster: KafkaCluster, topic: str, partition: int, number: int) -> str:
     """One record in words, for who has to find out why it differs."""
-    consumer, at = reader(cluster), 0
+    consumer, at = reader(cluster, _SETTINGS), 0
     try:
         consumer.assign([TopicPartition(topic, partition, 0)])
         while True:

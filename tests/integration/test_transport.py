@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 
 from sealwire.agents import batches, records
 from sealwire.agents.chunks import Chunk, cut
@@ -27,6 +27,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "age
 from batch_made import apart  # noqa: E402
 from in_loop import in_loop, until  # noqa: E402
 from kafka_cluster import KafkaCluster  # noqa: E402
+from traffic import reader  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,10 +89,7 @@ def write_transactions(kafka: KafkaCluster, topic: str) -> None:
 
 def committed(kafka: KafkaCluster, topic: str) -> list[bytes]:
     """What librdkafka reads as committed."""
-    consumer = Consumer(
-        {"bootstrap.servers": kafka.bootstrap, "group.id": "t", "isolation.level": "read_committed",
-         "enable.partition.eof": True}
-    )  # fmt: skip
+    consumer = reader(kafka)
     consumer.assign([TopicPartition(topic, 0, 0)])
     found: list[bytes] = []
     while True:

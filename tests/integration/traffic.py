@@ -13,7 +13,11 @@ from confluent_kafka.admin import AdminClient
 from kafka_world import WITHIN, await_
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kafka_cluster import KafkaCluster
+
+_LARGE: Final = {"fetch.message.max.bytes": 20 << 20, "receive.message.max.bytes": 100 << 20}
 
 
 class Seen(NamedTuple):
@@ -28,20 +32,25 @@ class Seen(NamedTuple):
 Partitions = dict[int, list[Seen]]
 
 
+def reader(cluster: KafkaCluster, settings: Mapping[str, str | int] | None = None) -> Consumer:
+    """A reader of committed records that is told of each partition's end, to be assigned; nobody moves its offsets."""
+    return Consumer(
+        {
+            "bootstrap.servers": cluster.bootstrap,
+            "group.id": "independent-reader",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,  # the end of a partition is told by an answer without records
+            "isolation.level": "read_committed",
+            "log_level": 0,
+            **(settings or {}),
+        }
+    )
+
+
 def read_all(cluster: KafkaCluster, topic: str, *, raw: bool = False) -> dict[int, list[Any]]:
     """Read a topic from its beginning to its present end; by partition, in order. `raw` gives confluent's messages."""
-    settings = {
-        "bootstrap.servers": cluster.bootstrap,
-        "group.id": "independent-reader",
-        "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",
-        "enable.partition.eof": True,
-        "fetch.wait.max.ms": 10,  # the end of a partition is told by an answer without records
-        "fetch.message.max.bytes": 20 << 20,
-        "receive.message.max.bytes": 100 << 20,
-        "log_level": 0,
-    }
-    consumer = Consumer(settings)
+    consumer = reader(cluster, {**_LARGE, "auto.offset.reset": "earliest"})
     found: dict[int, list[Any]] = {}
     try:
         shown = consumer.list_topics(topic, timeout=20).topics[topic]
@@ -82,17 +91,7 @@ def count_of(cluster: KafkaCluster, topic: str) -> int:
 
     What was counted before is not read again: offsets would count the markers of transactions too.
     """
-    settings = {
-        "bootstrap.servers": cluster.bootstrap,
-        "group.id": "counter",
-        "enable.auto.commit": False,
-        "enable.partition.eof": True,
-        "fetch.wait.max.ms": 10,  # the end of a partition is told by an answer without records
-        "fetch.message.max.bytes": 20 << 20,
-        "receive.message.max.bytes": 100 << 20,
-        "log_level": 0,
-    }
-    consumer = Consumer(settings)
+    consumer = reader(cluster, _LARGE)
     try:
         shown = consumer.list_topics(topic, timeout=20).topics[topic]
         if shown.error is not None:

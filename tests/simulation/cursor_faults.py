@@ -58,12 +58,12 @@ def restored_cursors(run: Simulation, dice: random.Random) -> None:
         return
     for log in _logs(run):
         headers = [read_header(batch) for batch in log.batches]
-        ends = [at for at, header in enumerate(headers, 1) if header.control or not header.transactional]
+        ends = [at for at, header in enumerate(headers, 1) if header.control or not header.transactional][-6:]
         committed = {id(batch) for batch in log.committed()}
         known = [at for at in ends if _begin(each for each in _ended(log.batches[:at]) if id(each) in committed)]
         if not known:
             continue
-        log.batches = _ended(log.batches[: dice.choice(known[-6:])])
+        log.batches = _ended(log.batches[: dice.choice(known)])
         log.open.clear()
         log.end = read_header(log.batches[-1]).last_offset + 1
         log.aborts = [each for each in log.aborts if each[2] < log.end]
