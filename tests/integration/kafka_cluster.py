@@ -331,8 +331,8 @@ def main(out: IO[str] = sys.stdout) -> int:
         start_together(clusters)
         for cluster in clusters:
             print(cluster.bootstrap, file=out, flush=True)
-        signal.pause()
-    return 0
+        while True:  # in short sleeps: a signal that comes just before one is looked at after it
+            time.sleep(0.5)
 
 
 if __name__ == "__main__":
