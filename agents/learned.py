@@ -50,11 +50,11 @@ def gather(events: Iterable[Event], secrets: Secrets, floors: Mapping[bytes, Flo
     news, me = News(secrets), secrets.identity.member_id
     for event in events:
         match event:
-            case Refused(reason, detail, digest):
+            case Refused(reason, detail) as refusal:
                 refused[str(reason)] += 1
                 # An older statement beside its newer one is what a topic not compacted yet looks like.
                 if refused[str(reason)] <= _SAMPLES and reason is not Reason.OUTDATED:
-                    _log.warning("statement %s refused: %s: %s", digest.hex()[:16], reason, detail)
+                    _log.warning("statement %s refused: %s: %s", refusal.digest.hex()[:16], reason, detail)
             case Rooted(statement=statement, dropped=dropped, unproven=unproven):
                 news.secrets, news.members = news.secrets.rooted(statement, unproven), True
                 news.dropped.update(dropped)

@@ -74,7 +74,7 @@ class Aside:
         self._alike: dict[_Cause, list[bytes]] | None = None  # made when it is needed
 
     def put(self, later: Later, kind: Type, statement: bytes) -> tuple[bytes | None, list[bytes]]:
-        """Put a statement aside; give its digest and those that had to go for it.
+        """Put a statement aside; give its digest and the statements that had to go for it.
 
         The digest is None where the statement waits already, or had to go itself.
         """
@@ -93,12 +93,10 @@ class Aside:
         self._bytes += len(statement)
         if any(_cause(mine)) and len(alike) > MOST_PER_CAUSE:  # what tells of the newest root is kept
             least = min(alike, key=lambda each: self.waiting[each].root_version)
-            dropped.append(least)
-            self._take(least)
+            dropped.append(self._take(least))
         while len(self.waiting) > MOST or self._bytes > MOST_BYTES:
             oldest = next((each for each in self.waiting if not self.waiting[each].proven), next(iter(self.waiting)))
-            dropped.append(oldest)
-            self._take(oldest)
+            dropped.append(self._take(oldest))
         return digest if digest in self.waiting else None, dropped
 
     def take_ready(self, kind: Type, now: int, news_of: Collection[bytes], *, new_root: bool) -> list[bytes]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sealwire.keys import credential as credentials
-from sealwire.keys import primitives
 from sealwire.keys.aside import Aside, Later
 from sealwire.keys.changing import Changing
 from sealwire.keys.clocks import AUTHORITY, Ahead
@@ -79,7 +78,7 @@ class Batch:
 
     def refuse(self, refusal: Rejected, statement: bytes) -> None:
         """Say that a statement does not count."""
-        self.events.append(Refused(refusal.reason, refusal.detail, primitives.digest(statement)))
+        self.events.append(Refused(refusal.reason, refusal.detail, statement))
 
     def read_credential(self, statement: bytes) -> Credential:
         """Read a credential, alone or inside a session statement; raises `Rejected` or `Later`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sealwire.keys import primitives
+
 if TYPE_CHECKING:
     from sealwire.keys.charter import Refusal
     from sealwire.keys.credential import Credential
@@ -14,11 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Refused:
-    """A statement that does not count. `digest` is H over all of its bytes."""
+    """A statement that does not count, or a grant for us that nothing unwraps: `content` is all of its bytes."""
 
     reason: Reason
     detail: str
-    digest: bytes
+    content: bytes = field(repr=False)
+
+    @property
+    def digest(self) -> bytes:
+        """H over its bytes. Made when asked for: old key packages are refused by the ten thousand, and few are told."""
+        return primitives.digest(self.content)
 
 
 @dataclass(frozen=True)

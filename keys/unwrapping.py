@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sealwire.keys import grant as grants
-from sealwire.keys import primitives
 from sealwire.keys.events import Event, Opened, Refused
 from sealwire.keys.reason import Rejected
 
@@ -61,6 +60,5 @@ def _try(trust: Trust, given: Given, session_id: bytes, secrets: Secrets, events
         except Rejected as caught:
             refusal = caught
     if refusal is not None:
-        digest = primitives.digest(given.grant.enc, given.grant.ciphertext)
-        events.append(Refused(refusal.reason, refusal.detail, digest))
+        events.append(Refused(refusal.reason, refusal.detail, given.grant.enc + given.grant.ciphertext))
     return None

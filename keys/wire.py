@@ -112,14 +112,24 @@ class Frame(NamedTuple):
     type: Type
     suite: int
     project_id: bytes
-    body: bytes
     entries: tuple[tuple[bytes, bytes], ...]  # signing key digest, signature
-    signed: bytes  # label | everything before the count
+    statement: bytes
+    end: int  # of the body in it
+
+    @property
+    def body(self) -> bytes:
+        """The packed fields."""
+        return self.statement[HEAD_SIZE : self.end]
+
+    @property
+    def signed(self) -> bytes:
+        """What is signed: label | everything before the count. A copy: of most statements nobody looks at it."""
+        return LABELS[self.type] + self.statement[: self.end]
 
     @property
     def digest(self) -> bytes:
         """The statement's digest: H over what its signatures cover."""
-        return primitives.digest(self.signed)
+        return primitives.digest(LABELS[self.type], memoryview(self.statement)[: self.end])
 
 
 def good_name(name: str) -> bool:
@@ -192,7 +202,7 @@ def cosign(statement: bytes, entries: Mapping[bytes, bytes]) -> bytes:
     """Give a statement with more signatures, by signing key digest, beside those it has; `Rejected` for no frame."""
     kind = type_of(statement)
     frame = read(statement, kind, statement[5:37])
-    return _closed(kind, statement[: len(frame.signed) - LABEL_SIZE], {**dict(frame.entries), **entries})
+    return _closed(kind, statement[: frame.end], {**dict(frame.entries), **entries})
 
 
 def _closed(kind: Type, before: bytes, entries: Mapping[bytes, bytes]) -> bytes:
@@ -243,14 +253,7 @@ def read(statement: bytes, kind: Type, project_id: bytes) -> Frame:
     )
     if len(entries) > 1 and any(before[0] >= after[0] for before, after in pairwise(entries)):
         raise Rejected(Reason.MALFORMED, "signatures not in rising order")
-    return Frame(
-        kind,
-        statement[4],
-        statement[5:37],
-        statement[HEAD_SIZE:end],
-        entries,
-        LABELS[kind] + statement[:end],
-    )
+    return Frame(kind, statement[4], statement[5:37], entries, statement, end)
 
 
 def check_signers(frame: Frame, *publics: bytes, verify: Verify | None = None) -> None:
