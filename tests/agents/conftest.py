@@ -11,7 +11,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from sealwire.agents.settings import Cluster
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the helpers that these tests share
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # for the helpers that these tests share
+sys.path.append(str(HERE.parent / "simulation"))  # for its loop
 
 from own_broker import end_broker, free_port, start_broker  # noqa: E402
 
