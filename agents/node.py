@@ -185,7 +185,7 @@ class Node:
             return 0, 0
         seat.heard(part, began)
         if not part.data:
-            self._well(seat)
+            self._well(seat, began)
             return 0, 0
         # A view keeps the whole frame alive: a small piece of a large one is copied out.
         data = part.data if len(part.data) * 4 >= frame else memoryview(bytes(part.data))
@@ -200,7 +200,7 @@ class Node:
         self._turn += 1
         seat.turn = self._turn
         if found.next > offset:
-            self._well(seat)
+            self._well(seat, began)
             seat.offset = found.next
             seat.put(Fetched(seat, offset, found, part, charged=not self._manner.check_crc))
         elif found.headers:
@@ -219,8 +219,8 @@ class Node:
                 part.partition,
             )
 
-    def _well(self, seat: Seat) -> None:
-        self._reader.rights.granted(seat.topic)
+    def _well(self, seat: Seat, asked: float) -> None:
+        self._reader.rights.granted(seat.topic, asked=asked)
         self._reader.troubles.over(seat.where)
         seat.tries = 0
         seat.trouble = ""

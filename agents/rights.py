@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from math import inf
 from typing import Final, Literal
 
 _log = logging.getLogger(__name__)
@@ -27,16 +29,22 @@ class Rights:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self.lacking: dict[str, str] = {}
+        self._since: dict[str, float] = {}  # when what lacks was refused last, on the loop's clock
 
     def refused(self, operation: Operation, name: str, kind: str = "topic") -> str:
         """Note what was refused; gives the words, which go into the log the first time."""
         words = lacking(operation, f"{kind} {name}", self._bootstrap)
         if name not in self.lacking:
             _log.warning("%s; trying again", words)
-        self.lacking[name] = words
+        self.lacking[name], self._since[name] = words, asyncio.get_running_loop().time()
         return words
 
-    def granted(self, name: str, kind: str = "topic") -> None:
-        """Note that it is let do what it asked for."""
-        if self.lacking and self.lacking.pop(name, ""):
+    def granted(self, name: str, kind: str = "topic", asked: float = inf) -> None:
+        """Note that it is let do what it asked for, ``asked`` on the loop's clock.
+
+        What was asked before the last refusal gives nothing back: a long poll is judged when it begins, and may be
+        answered after the right was taken away.
+        """
+        if name in self.lacking and asked >= self._since[name]:
+            del self.lacking[name], self._since[name]
             _log.warning("our login at %s may use %s %s now", self._bootstrap, kind, name)

@@ -196,6 +196,7 @@ class RawWriter:
             topics[where.topic].append((where.partition, item.batch))
         request = ProduceBatches(topics, timeout_ms=_BROKER_TIMEOUT_MS, transactional_id=transaction)
         answers: dict[tuple[str, int], Produced] = {}
+        asked = asyncio.get_running_loop().time()
         words = "no answer for this partition"
         try:
             answers = read_produced(await self.leaders.connected().send(node, request))
@@ -209,7 +210,7 @@ class RawWriter:
             elif answer.error in LOST_PRODUCER and transaction is None:
                 lost[where] = item
             else:
-                self._answered(where, item, answer)
+                self._answered(where, item, answer, asked)
         # From here on another request may take the next batches of all but those whose producer is lost.
         self._sent.difference_update(items.keys() - lost.keys())
         self._wake.set()
@@ -227,10 +228,10 @@ class RawWriter:
             self._sent.discard(where)
             self._wake.set()
 
-    def _answered(self, where: TopicPartition, item: Parcel, answer: Produced) -> None:
+    def _answered(self, where: TopicPartition, item: Parcel, answer: Produced, asked: float) -> None:
         if answer.error in {0, DUPLICATE}:
             item.sender.stored(where, item.count)
-            self.rights.granted(where.topic)
+            self.rights.granted(where.topic, asked=asked)
             self._troubles.over(where)
             self._done(where)
             if not item.future.done():

@@ -24,7 +24,7 @@ _SPOKEN = {
     END_TXN: (0, 0),
 }
 
-Answer = bytes | None  # the body after the correlation id; None: no answer at all
+Answer = bytes | asyncio.Future[bytes] | None  # the body after the correlation id; None: no answer at all
 
 
 def text(value: str | None) -> bytes:
@@ -87,6 +87,8 @@ class FakeBroker:
                 api, _version, correlation, name = struct.unpack_from(">hhih", request)
                 self.seen.append(api)
                 answer = self.on[api](request[10 + max(name, 0) :])
+                if isinstance(answer, asyncio.Future):
+                    answer = await answer
                 if answer is None:
                     if api in self.holds:
                         await self._over.wait()

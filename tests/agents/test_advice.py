@@ -87,7 +87,8 @@ async def test_whoever_takes_a_connection_and_closes_it_is_said_to_want_a_login(
             await client.connect(Cluster(fake.bootstrap), "test", deadline=0)
 
 
-def test_a_right_that_lacks_is_said_once_and_when_it_is_there(caplog: pytest.LogCaptureFixture) -> None:
+@in_loop
+async def test_a_right_that_lacks_is_said_once_and_when_it_is_there(caplog: pytest.LogCaptureFixture) -> None:
     rights = Rights("here:1")
     rights.granted("t")
     for _ in range(3):

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_broker import METADATA, VERSIONS, FakeBroker
+from fake_broker import METADATA, VERSIONS, Answer, FakeBroker
 from in_loop import in_loop
 
 from sealwire.agents import admin
@@ -46,7 +46,7 @@ class Speaking(FakeBroker):
         self.on[VERSIONS] = lambda _body: struct.pack(">hihhh", 0, 1, METADATA, 0, 12)
         stock = self.on[METADATA]
 
-        def metadata(body: bytes) -> bytes | None:
+        def metadata(body: bytes) -> Answer:
             if body == bytes(5):  # how aiokafka begins: no topics, and none made
                 return stock(body)
             self.asked.append(body)

@@ -448,6 +448,31 @@ async def test_a_reader_that_may_not_read_says_which_right_it_lacks_and_reads_on
         await reader.stop()
 
 
+@in_loop
+async def test_a_long_poll_that_was_let_in_before_a_right_was_taken_away_does_not_give_it_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with FakeBroker(partitions=2) as fake:
+        first = struct.pack(">i", 1) + struct.pack(">iq", -1, 0)  # partition 1, no leader epoch, offset 0
+        refused = fake.fetched("t", 1, b"", error=29, high_watermark=-1)
+        late = asyncio.get_running_loop().create_future()
+        fake.on[FETCH] = lambda body: refused if first in body or late.done() else late
+        reader, taker = await started(Cluster(fake.bootstrap), max_wait_ms=30_000), Taker()
+        taker.seat(reader, "t", 0)
+        await until(lambda: FETCH in fake.seen)
+        taker.seat(reader, "t", 1)
+        await until(lambda: reader.rights.lacking)
+        late.set_result(fake.fetched("t", 0, build(some(3)), high_watermark=3))
+        await until(lambda: taker.count == 3)
+        assert reader.rights.lacking
+        fake.on[FETCH] = lambda _body: fake.fetched("t", 1, build(some(2)), high_watermark=2)
+        await until(lambda: taker.count == 5)
+        assert not reader.rights.lacking
+        await reader.stop()
+    ours = [entry.getMessage() for entry in caplog.records if "our login" in entry.getMessage()]
+    assert ["may not" in each for each in ours] == [True, False]
+
+
 LIES: dict[str, Callable[[FakeBroker], bytes]] = {
     "cut short": lambda fake: fake.fetched("t", 0, build(some(3)))[:-9],
     "a length beyond the frame": lambda fake: fake.fetched("t", 0, build(some(3)))[:-200] + b"\x7f" * 200,

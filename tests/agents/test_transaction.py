@@ -15,6 +15,7 @@ from fake_broker import (
     FIND_COORDINATOR,
     INIT_PRODUCER,
     PRODUCE,
+    Answer,
     FakeBroker,
     batch_of,
     partitions_of,
@@ -230,10 +231,10 @@ async def test_a_lost_answer_is_asked_for_again(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(transaction, "_HEARTBEATS", 0.01)
     async with FakeBroker() as fake, a_writer(fake) as writer:
 
-        def once(api: int) -> Callable[[bytes], bytes | None]:
+        def once(api: int) -> Callable[[bytes], Answer]:
             stock, lost = fake.on[api], iter([True])
 
-            def answer(body: bytes) -> bytes | None:
+            def answer(body: bytes) -> Answer:
                 if next(lost, False):
                     for connection in list(fake._writers):
                         connection.transport.abort()
@@ -260,7 +261,7 @@ async def test_a_lane_that_could_not_reach_its_cluster_takes_the_id_only_when_it
         loop, stock = asyncio.get_running_loop(), fake.on[FIND_COORDINATOR]
         cut = iter([True])
 
-        def find(body: bytes) -> bytes | None:
+        def find(body: bytes) -> Answer:
             asked.append(loop.time())
             if next(cut, False):
                 for connection in list(fake._writers):
