@@ -60,5 +60,5 @@ def read(
 ) -> bytes:
     """Give the plaintext, or raise `Rejected` (bad-ciphertext). The frame's signature was checked before."""
     key = primitives.hkdf(secret, salt, label, session_id, author)
-    before = frame.signed[wire.LABEL_SIZE : -len(ciphertext)]
+    before = frame.statement[: frame.end - len(ciphertext)]
     return primitives.aead_open(key, NONCE_ZERO, ciphertext, before)

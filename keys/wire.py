@@ -129,7 +129,7 @@ class Frame(NamedTuple):
     @property
     def digest(self) -> bytes:
         """The statement's digest: H over what its signatures cover."""
-        return primitives.digest(LABELS[self.type], memoryview(self.statement)[: self.end])
+        return _digest(self.type, self.statement, self.end)
 
 
 def good_name(name: str) -> bool:
@@ -278,4 +278,8 @@ def statement_digest(statement: bytes) -> bytes:
     end = HEAD_SIZE + int.from_bytes(statement[37:41], "big")
     if end >= len(statement):
         raise Rejected(Reason.TRUNCATED, "ends inside its body")
+    return _digest(kind, statement, end)
+
+
+def _digest(kind: Type, statement: bytes, end: int) -> bytes:
     return primitives.digest(LABELS[kind], memoryview(statement)[:end])

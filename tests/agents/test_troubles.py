@@ -25,7 +25,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return lambda: [record.getMessage() for record in caplog.records]
 
 
-def in_virtual_time(test: Callable[[], Coroutine[None, None, None]]) -> Callable[[], None]:
+def in_virtual_loop(test: Callable[[], Coroutine[None, None, None]]) -> Callable[[], None]:
     """Run an async function in a loop whose time jumps: no machine is too slow for it."""
 
     def run() -> None:
@@ -50,7 +50,7 @@ def over(troubles: Troubles) -> None:
 
 
 def test_many_partitions_are_one_line_and_their_end_is_another(said: Callable[[], list[str]]) -> None:
-    @in_virtual_time
+    @in_virtual_loop
     async def scenario() -> None:
         troubles = Troubles("writing")
         await tries(troubles, MINUTE / 2)
@@ -64,7 +64,7 @@ def test_many_partitions_are_one_line_and_their_end_is_another(said: Callable[[]
 
 
 def test_what_lasts_is_told_again_each_minute(said: Callable[[], list[str]]) -> None:
-    @in_virtual_time
+    @in_virtual_loop
     async def scenario() -> None:
         troubles = Troubles("writing")
         troubles.note(PLACES[0], "nobody is there")
@@ -76,7 +76,7 @@ def test_what_lasts_is_told_again_each_minute(said: Callable[[], list[str]]) -> 
 
 
 def test_what_comes_back_again_and_again_is_told_once_a_minute(said: Callable[[], list[str]]) -> None:
-    @in_virtual_time
+    @in_virtual_loop
     async def scenario() -> None:
         troubles = Troubles("writing")
         for _ in range(5):
@@ -90,7 +90,7 @@ def test_what_comes_back_again_and_again_is_told_once_a_minute(said: Callable[[]
 
 
 def test_a_cause_of_its_own_is_told_beside_the_others(said: Callable[[], list[str]]) -> None:
-    @in_virtual_time
+    @in_virtual_loop
     async def scenario() -> None:
         troubles = Troubles("reading")
         troubles.note(PLACES[0], "nobody is there")
@@ -105,7 +105,7 @@ def test_a_cause_of_its_own_is_told_beside_the_others(said: Callable[[], list[st
 
 
 def test_what_the_log_was_told_already_is_kept_and_not_told_again(said: Callable[[], list[str]]) -> None:
-    @in_virtual_time
+    @in_virtual_loop
     async def scenario() -> None:
         troubles = Troubles("writing")
         troubles.known(PLACES[0], "our login may not")
@@ -120,7 +120,7 @@ def test_what_the_log_was_told_already_is_kept_and_not_told_again(said: Callable
 
 
 def test_what_is_not_asked_for_any_more_is_not_said_to_go_on(said: Callable[[], list[str]]) -> None:
-    @in_virtual_time
+    @in_virtual_loop
     async def scenario() -> None:
         troubles = Troubles("reading")
         troubles.note(PLACES[0], "nobody is there")
