@@ -29,9 +29,8 @@ pytestmark = pytest.mark.kafka
 
 SIZE = Size(topics=2, partitions=4, records=0, per_second=4000, name="exactly")
 NOTHING = Totals(missing=0, foreign=0, disordered=0, broken=0, duplicates=0)
-# Seconds after kill -9. Promised of a static member are 5, which `make bench-limits` measures where nothing else runs;
-# here three clusters, a load and four workers share two cores. Lanes that end one another were not back after 60.
-AGAIN_WITHIN = 40.0
+AGAIN_WITHIN = 5.0  # seconds after kill -9: what is promised of a static member
+BUSY = 4.0  # times as long, where the machine has other work
 
 
 class Site:
@@ -109,7 +108,7 @@ def test_mirrors_and_sealers_that_are_killed_under_load_deliver_each_record_once
                 await_(lambda: moves(node, killed), f"{node.identity} delivers")  # noqa: B023
                 took = time.monotonic() - begun
                 record_property(f"{node.identity} delivers again after", took)
-                assert took < AGAIN_WITHIN
+                assert took < AGAIN_WITHIN * BUSY
     finally:
         load.stop()
     found = totals(site.await_all(load.sent))
