@@ -300,3 +300,33 @@ def test_a_tombstone_has_no_value() -> None:
     batch = record_batch(None, NOW, b"key")
     seal_frame(batch)
     assert unbuild([batch]) == [Made(NOW, b"key", None, [])]
+
+
+@in_loop
+async def test_a_batch_that_was_on_its_way_when_a_right_was_taken_away_does_not_give_it_back() -> None:
+    async with FakeBroker(partitions=2, node=1) as one, FakeBroker(partitions=2, node=2) as two:
+
+        def led(by: int) -> bytes:
+            return struct.pack(">hii", 0, 1, by) + struct.pack(">iiiii", 1, by, 1, by, 0)
+
+        def metadata(body: bytes) -> bytes:
+            first, second = FakeBroker.metadata(one, body), FakeBroker.metadata(two, body)
+            return struct.pack(">ii", 0, 2) + first[8:29] + second[8:29] + first[29:].replace(led(by=1), led(by=2))
+
+        late = asyncio.get_running_loop().create_future()
+        one.on[METADATA] = two.on[METADATA] = metadata
+        one.on[PRODUCE] = lambda _body: late
+        two.on[PRODUCE] = lambda _body: two.produced("t", 1, 29)
+        writer = RawWriter(Cluster(one.bootstrap), "test")
+        await writer.start()
+        before = asyncio.create_task(writer.produce("t", 0, record_batch(b"a", NOW)))
+        await until(lambda: PRODUCE in one.seen)
+        after = asyncio.create_task(writer.produce("t", 1, record_batch(b"b", NOW)))
+        await until(lambda: writer.rights.lacking)
+        late.set_result(one.produced("t", 0, 0))
+        await before
+        assert writer.rights.lacking
+        two.on[PRODUCE] = lambda _body: two.produced("t", 1, 0)
+        await after
+        assert not writer.rights.lacking
+        await writer.stop()
